@@ -1,0 +1,219 @@
+"""The library's face: one function a command, synchronous over an async core.
+
+This is the only place where objects are wired together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import platform
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from evolgen.asking import Role
+from evolgen.backends import Teacher
+from evolgen.backends.scripted import Script
+from evolgen.backends.teachers import Teachers
+from evolgen.config import EMBEDDED_MODEL, EvolveConfig, explain_invalid
+from evolgen.engine.ask import Asker
+from evolgen.engine.commit import Committer
+from evolgen.engine.events import Event, Fetching, Notice, Observer, Planned, Tally
+from evolgen.engine.limits import Backoff
+from evolgen.engine.output import Output, OutputFiles
+from evolgen.engine.run import Run
+from evolgen.errors import Interrupted, Stopped, UsageError
+from evolgen.formats.seeds import Seeds, source_rows
+from evolgen.pipelines import evol_instruct
+from evolgen.pipelines.evol_instruct import Visit
+from evolgen.prompts import PromptLibrary
+from evolgen.report.progress import ProgressFile
+from evolgen.report.summary import Summary, summarize
+from evolgen.store import Store
+
+T = TypeVar("T")
+
+
+def evolve(
+    config: EvolveConfig | None = None,
+    /,
+    *,
+    script: Script | None = None,
+    observer: Observer | None = None,
+    **settings: Any,
+) -> Summary:
+    """Evolve seed instructions and answer them (Evol-Instruct): what `evolgen evolve` does.
+
+    Takes the settings of `EvolveConfig`, as a whole or by name: `evolve(seeds="seeds.jsonl", out="evolved.jsonl",
+    model="...", rounds=4)`. `script` is a function that answers in a teacher's place; `observer` is called with each
+    event of the run. Raises EvolgenError where the settings or the input are wrong; a run that stops early
+    returns a Summary with `complete` false and the reason in `stopped`.
+    """
+    return _run_sync(evolve_async(config, script=script, observer=observer, **settings))
+
+
+async def evolve_async(
+    config: EvolveConfig | None = None,
+    /,
+    *,
+    script: Script | None = None,
+    observer: Observer | None = None,
+    backoff: Backoff | None = None,
+    **settings: Any,
+) -> Summary:
+    """`evolve`, for programs that have an event loop; `backoff` sets the pauses between attempts."""
+    config = _configured(config, settings)
+    plan = evol_instruct.make_plan(
+        PromptLibrary(config.prompts),
+        weights=config.operators,
+        no_rule=config.no_rule,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        rounds=config.rounds,
+        seed=config.seed,
+        include_seeds=config.include_seeds,
+        max_tokens=config.max_tokens,
+    )
+    _refuse_reading_what_is_written(config)
+    seeds = Seeds(source_rows(config.seeds), evol_instruct.NAME, strict=config.strict)
+    async with contextlib.AsyncExitStack() as stack:
+        watch = _Watch(observer)
+        teachers = Teachers(config, fetching=lambda *told: watch(Fetching(*told)), script=script)
+        stack.push_async_callback(teachers.close)
+        roles = teachers.by_role()
+        output = Output(config.out, force=config.force)
+        stack.callback(output.close)
+        watch.also(ProgressFile(output.files.progress, watch.tally, config.n))
+        store = Store(config.store)
+        stack.callback(store.close)
+        if not teachers.named:
+            watch(Notice(f"no --model given: using {EMBEDDED_MODEL}, which is there to try the pipeline"))
+
+        watch(Planned(len(seeds) * (config.rounds + config.include_seeds), config.n))
+        asker = Asker(
+            store,
+            roles,
+            watch,
+            attempts=config.attempts,
+            backoff=backoff,
+            offline=config.offline,
+            max_requests=config.max_requests,
+        )
+        committer = Committer(output, watch, seeds=seeds, keep=config.keep, target=config.n)
+        committer.reject_input(seeds.rejects())
+        run = Run(
+            partial(evol_instruct.evolve, plan=plan),
+            asker,
+            committer,
+            concurrency=max(teacher.concurrency for teacher in roles.values()),
+            target=config.n,
+            rows_at_best=(config.rounds if config.keep == "all" else 1) + config.include_seeds,
+        )
+        await run.run(_visits(seeds, plan, config.n))
+
+        stopped = asker.stopped
+        if stopped is not None and stopped.exit_code != Stopped.exit_code:
+            raise stopped
+        summary = summarize(
+            watch.tally,
+            pipeline=evol_instruct.NAME,
+            files=output.files,
+            store=config.store,
+            stopped=stopped,
+            delivered=run.delivered,
+            seconds=time.time() - watch.started,
+        )
+        if summary.published:
+            output.publish(_manifest(config, summary, roles, plan.prompts(), watch.started))
+        return summary
+
+
+class _Watch:
+    """One observer for all who want to know; the tally hears first."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self.started = time.time()
+        self.tally = Tally()
+        self._observers: list[Observer] = [self.tally] if observer is None else [self.tally, observer]
+
+    def also(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def __call__(self, event: Event) -> None:
+        for observer in self._observers:
+            observer(event)
+
+
+def _configured(config: EvolveConfig | None, settings: dict[str, Any]) -> EvolveConfig:
+    """A config from settings given by name, on top of a whole one where there is one."""
+    try:
+        return EvolveConfig(**((config.model_dump(exclude_unset=True) if config else {}) | settings))
+    except ValidationError as error:
+        raise UsageError(explain_invalid(error)) from error
+
+
+def _visits(seeds: Seeds, plan: evol_instruct.Plan, target: int | None) -> Iterator[Visit]:
+    """Who is visited in which order: each seed once, or, with a target, pass after pass in a drawn order.
+
+    The order is drawn from each seed's own digest, so that adding a seed leaves the others as they were.
+    """
+    if target is None:
+        yield from (Visit(seed) for seed in seeds)
+        return
+    for number in itertools.count():
+        draws = [plan.draw(Visit(seed, number), 0, "order") for seed in seeds]
+        for position in sorted(range(len(draws)), key=draws.__getitem__):
+            yield Visit(seeds[position], number)
+
+
+def _refuse_reading_what_is_written(config: EvolveConfig) -> None:
+    files = OutputFiles(config.out)
+    written = {path.resolve() for path in (files.accepted, files.rejected, files.manifest)}
+    for source in config.seeds:
+        if not isinstance(source, dict) and str(source) != "-" and Path(source).resolve() in written:
+            raise UsageError(f"{source}: it is read and would be overwritten by -o {config.out}; name another output")
+
+
+def _manifest(
+    config: EvolveConfig,
+    summary: Summary,
+    roles: Mapping[Role, Teacher],
+    prompts: Mapping[str, str],
+    started: float,
+) -> dict[str, Any]:
+    """What the manifest says beside the files' sha256: times and machine matters belong here, not in rows."""
+    return summary.model_dump(mode="json") | {
+        "config": config.model_dump(mode="json"),
+        "models": {role: dict(teacher.identity) for role, teacher in roles.items()},
+        "prompts": dict(prompts),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("evolgen", "openai", "pydantic")},
+        },
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, also where an event loop is running already (a notebook): then in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(asyncio.run, work).result()
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError as error:
+        raise Interrupted("stopped at once; calls in flight were given up, what had come is stored") from error

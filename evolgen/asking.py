@@ -1,0 +1,113 @@
+"""What a pipeline asks and what it gets back; `Ask` is the only side effect that a pipeline has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from evolgen.parsing import visible
+from evolgen.prompts import Message
+
+Role = Literal["evolve", "judge", "answer"]
+"""What a question is for; it decides which of the run's models is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question as a pipeline means it, with every sampling parameter that matters.
+
+    Either `messages` (a chat) or `prompt` (a plain completion). `sample` tells apart several answers wanted to
+    the same question, and `repeat` the same question put again in one lineage. `schema` is a JSON schema that
+    the answer should follow.
+    """
+
+    role: Role
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    sample: int = 0
+    repeat: int = 0
+
+    def key(self, identity: Mapping[str, Any]) -> bytes:
+        """The sha256 of the canonical request put to the model that `identity` describes.
+
+        What is not set is left out, so that a parameter added later leaves the old keys as they are. The role
+        is left out too: it is no part of the question.
+        """
+        question = {
+            "messages": self.messages or None,
+            "prompt": self.prompt,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "presence_penalty": self.presence_penalty,
+            "max_tokens": self.max_tokens,
+            "stop": self.stop or None,
+            "schema": self.schema,
+            "sample": self.sample,
+            "repeat": self.repeat or None,
+        }
+        asked = {name: value for name, value in question.items() if value is not None} | dict(identity)
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A teacher's answer: the visible text of its first choice, and how that choice ended.
+
+    `key` is the first 16 hex digits of the request's key, `model` the name of the model that answered.
+    `cut` tells that the answer ran into its token limit. `refusal` is the endpoint's own word for a refusal.
+    """
+
+    key: str
+    model: str
+    text: str
+    finish_reason: str
+    refusal: str | None
+
+    @property
+    def cut(self) -> bool:
+        return self.finish_reason == "length"
+
+    @classmethod
+    def read(cls, key: bytes, model: str, response: Mapping[str, Any]) -> Answer:
+        """Read a response as it is stored."""
+        choice = response["choices"][0]
+        message = choice.get("message") or {}
+        return cls(
+            key=key.hex()[:16],
+            model=model,
+            text=visible(message_text(choice) or ""),
+            finish_reason=choice.get("finish_reason") or "",
+            refusal=message.get("refusal") or None,
+        )
+
+
+Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
+"""Raises TeacherError (Refused or Unanswered) where there will be no answer."""
+
+
+def message_text(choice: Mapping[str, Any]) -> str | None:
+    """The text of a chat or completion choice; None where the choice has neither shape.
+
+    >>> message_text({"message": {"content": "hi"}}), message_text({"text": "hi"}), message_text({})
+    ('hi', 'hi', None)
+    """
+    if isinstance(choice.get("text"), str):
+        return str(choice["text"])
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return None
+    content = message.get("content")
+    if content is None:
+        return ""
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else None

@@ -1,0 +1,222 @@
+"""Any OpenAI-compatible endpoint, over the `openai` client.
+
+The client runs on aiohttp with `cast_to=object`: its default transport tops out at less than half the rate,
+and building its response models costs more than evolgen's own work on an answer. Retrying is the engine's
+business (`max_retries=0`); here every failure becomes one TeacherError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import ipaddress
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from evolgen.asking import Request, message_text
+from evolgen.backends import Response
+from evolgen.config import public_url
+from evolgen.errors import ConnectionFailed, Denied, Refused, TeacherError, Unanswered, UsageError
+
+if TYPE_CHECKING:
+    import openai
+
+ADAPTABLE = ("schema", "max_tokens", "temperature", "top_p", "presence_penalty", "stop")
+"""Parameters that an endpoint may refuse; the question is then put without them, or in another form."""
+
+
+class OpenAIBackend:
+    """One endpoint: all models behind a base URL.
+
+    `key` is called when the first question goes out. `connections` is how many calls will be in flight,
+    `timeout` is in seconds, for a whole call.
+    """
+
+    def __init__(self, base_url: str | None, key: Callable[[], str], *, timeout: float, connections: int) -> None:
+        if base_url is not None and not base_url.startswith(("http://", "https://")):
+            raise UsageError(f"--base-url {public_url(base_url)}: it must begin with http:// or https://")
+        self._base_url = base_url
+        self._key = key
+        self._timeout = timeout
+        self._connections = connections
+        self._client: openai.AsyncOpenAI | None = None
+        self._refused: defaultdict[str, set[str]] = defaultdict(set)
+
+    async def complete(self, model: str, request: Request, extra: dict[str, Any] | None = None) -> Response:
+        """One attempt, in as many forms as it takes to learn what the endpoint accepts.
+
+        `extra` goes into the body as it is.
+        """
+        client = self._client or self._connect()
+        refused = self._refused[model]
+        path = "/chat/completions" if request.prompt is None else "/completions"
+        while True:
+            asked_without = sorted(refused)
+            body = _body(model, request, refused) | (extra or {})
+            try:
+                response = await self._post(client, path, body)
+            except TeacherError as failure:
+                lesson = _lesson(failure, request, refused)
+                if lesson is None and set(asked_without) == refused:
+                    raise
+                if lesson is not None:
+                    refused.add(lesson)
+                continue  # put it again in the form just learned, here or by another call meanwhile
+            response["form"] = {"path": path, "without": asked_without}
+            return response
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    def _connect(self) -> openai.AsyncOpenAI:
+        import httpx2  # what the openai client is made of
+        import openai
+
+        limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
+        try:
+            self._client = openai.AsyncOpenAI(
+                base_url=self._base_url,
+                api_key=self._key(),
+                max_retries=0,
+                timeout=self._timeout,
+                http_client=openai.DefaultAioHttpClient(limits=limits, trust_env=not _is_loopback(self._base_url)),
+            )
+        except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
+            raise UsageError(f"--base-url {public_url(self._base_url or '')}: not a usable URL") from error
+        return self._client
+
+    async def _post(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Response:
+        import aiohttp
+        import httpx2
+        import openai
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await client.post(path, body=body, cast_to=object)
+        except openai.APIStatusError as error:
+            raise _status_error(error) from error
+        except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException) as error:
+            raise Unanswered("timeout", f"no answer within {self._timeout:g} s (--timeout)") from error
+        except json.JSONDecodeError as error:
+            raise Unanswered("malformed", f"the response is not JSON: {error}") from error
+        except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
+            raise ConnectionFailed("connection", f"the connection failed: {_root_cause(error)}") from error
+        except (openai.OpenAIError, ValueError) as error:
+            raise Unanswered("malformed", f"the response can't be read: {type(error).__name__}") from error
+        return _checked(response)
+
+
+def _checked(response: object) -> Response:
+    """A response with a choice is an answer; anything else is a failed attempt."""
+    if not isinstance(response, dict):
+        raise Unanswered("malformed", f"the response is not a JSON object: {str(response)[:60]!r}")
+    choices = response.get("choices")
+    if not isinstance(choices, list) or not choices:
+        error = response.get("error")
+        raise Unanswered("no_choices", f"the response has no choices{f': {str(error)[:100]}' if error else ''}")
+    if not isinstance(choices[0], dict) or message_text(choices[0]) is None:
+        raise Unanswered("malformed", "the response's first choice has no text")
+    return response
+
+
+def _body(model: str, request: Request, without: set[str]) -> dict[str, Any]:
+    """The request as this endpoint takes it."""
+    messages = [{"role": role, "content": content} for role, content in request.messages]
+    body: dict[str, Any] = {"model": model}
+    if request.schema is not None and "schema" in without and messages:
+        messages[-1]["content"] += f"\n\nAnswer with JSON that follows this schema:\n{json.dumps(request.schema)}"
+    elif request.schema is not None and "schema" not in without:
+        schema = {"name": "answer", "strict": True, "schema": request.schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    body |= {"messages": messages} if request.prompt is None else {"prompt": request.prompt}
+    sampling = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "presence_penalty": request.presence_penalty,
+        "stop": list(request.stop) or None,
+    }
+    body |= {name: value for name, value in sampling.items() if value is not None and name not in without}
+    if request.max_tokens is not None:
+        body["max_completion_tokens" if "max_tokens" in without else "max_tokens"] = request.max_tokens
+    return body
+
+
+def _lesson(failure: TeacherError, request: Request, known: set[str]) -> str | None:
+    """Which parameter a refused request was refused for, if that can be told and is news."""
+    cause = failure.__cause__
+    if not isinstance(failure, Refused) or failure.rule != "bad_request" or cause is None:
+        return None
+    body = getattr(cause, "body", None)
+    named = str(body.get("param") or "") if isinstance(body, dict) else ""
+    message = str(cause).lower()
+    complaint = any(word in message for word in ("unsupported", "not support", "unrecognized", "unknown", "extra"))
+    for name in ADAPTABLE:
+        words = ("response_format", "json_schema", "schema", "grammar") if name == "schema" else (name,)
+        mentioned = named in words or (complaint and any(word in message for word in words))
+        if mentioned and name not in known and getattr(request, name) not in (None, ()):
+            return name
+    return None
+
+
+def _status_error(error: openai.APIStatusError) -> TeacherError:
+    status, said = error.status_code, _said(error)
+    code = f"{error.code or ''} {error.type or ''}"
+    if status in (401, 403):
+        return Denied("denied", f"the endpoint refused the key (HTTP {status}{said}); check --api-key-env and --model")
+    if status in (404, 405):
+        return Denied("denied", f"the endpoint doesn't know the model or the path (HTTP {status}{said}); "
+                      "check --model and --base-url")  # fmt: skip
+    if status == 402 or (status == 429 and "insufficient_quota" in code):
+        denied = Denied("quota", f"the account's quota is exhausted (HTTP {status}{said})")
+        denied.exit_code = 3
+        return denied
+    if status == 429:
+        return Unanswered("rate_limited", f"too many requests (HTTP 429{said})", _retry_after(error))
+    if status in (408, 409, 425) or status >= 500:
+        return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{said})", _retry_after(error))
+    return Refused(_refusal_rule(code, str(error)), f"the endpoint refused the question (HTTP {status}{said})")
+
+
+def _refusal_rule(code: str, message: str) -> str:
+    text = f"{code} {message}".lower()
+    if "content_filter" in text or "content_policy" in text or "content management" in text:
+        return "content_filter"
+    if "context_length" in text or "context length" in text or "context size" in text or "context window" in text:
+        return "context_length"
+    return "bad_request"
+
+
+def _said(error: openai.APIStatusError) -> str:
+    """The endpoint's own words, short, or nothing."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    return f": {str(message).strip()[:200]}" if message else ""
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds until the endpoint wants to be asked again: from a number of seconds, or a date."""
+    value = error.response.headers.get("retry-after", "").strip()
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _is_loopback(url: str | None) -> bool:
+    host = urlsplit(url or "").hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,111 @@
+"""Model names -> teachers: which backend answers for a name, and what identifies the model in a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from evolgen.asking import Role
+from evolgen.backends import Backend, Teacher
+from evolgen.backends.local import LocalBackend
+from evolgen.backends.openai_http import OpenAIBackend
+from evolgen.backends.scripted import Script, ScriptedBackend, read_script
+from evolgen.config import EMBEDDED_MODEL, Settings, api_key, default_base_url, default_model
+from evolgen.runner import models
+from evolgen.runner.server import slots_for
+
+REMOTE_CONCURRENCY = 32
+"""Calls in flight at an endpoint unless `--concurrency` says otherwise."""
+
+
+class Teachers:
+    """The teachers of one run, by name; each backend is made once.
+
+    `fetching(name, done, total)` hears of a local model that has to be fetched.
+    """
+
+    def __init__(
+        self, settings: Settings, *, fetching: Callable[[str, int, int], None], script: Script | None = None
+    ) -> None:
+        self._settings = settings
+        self._fetching = fetching
+        self._script = script
+        self._endpoint: OpenAIBackend | None = None
+        self._made: dict[str, Teacher] = {}
+
+    @property
+    def default(self) -> str:
+        """The model that answers where a role names none."""
+        if self._script is not None:
+            return self._settings.model or "scripted"
+        return self._settings.model or default_model() or EMBEDDED_MODEL
+
+    @property
+    def named(self) -> bool:
+        """Whether the user chose that model."""
+        return self.default != EMBEDDED_MODEL or self._settings.model is not None
+
+    def by_role(self) -> dict[Role, Teacher]:
+        """Who evolves, answers and judges."""
+        settings = self._settings
+        return {
+            "evolve": self._get(self.default),
+            "answer": self._get(settings.answer_model or self.default),
+            "judge": self._get(settings.judge_model or self.default),
+        }
+
+    async def close(self) -> None:
+        for backend in {teacher.backend for teacher in self._made.values()}:
+            await backend.close()
+
+    def _get(self, name: str) -> Teacher:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> Teacher:
+        kind, _, rest = name.partition(":")
+        if self._script is not None:
+            return self._teacher(name, {}, ScriptedBackend(self._script), REMOTE_CONCURRENCY)
+        if kind == "local":
+            return self._local(models.resolve(rest))
+        if kind == "scripted":
+            path = Path(rest)
+            backend = ScriptedBackend(read_script(path))
+            return self._teacher(path.name, {"sha256": models.sha256(path)}, backend, REMOTE_CONCURRENCY)
+        return self._teacher(name, {}, self._remote(), REMOTE_CONCURRENCY)
+
+    def _local(self, model: models.CatalogueEntry | Path) -> Teacher:
+        slots = self._settings.concurrency or slots_for()
+        if isinstance(model, Path):
+            name, sha256 = model.name, models.fingerprint(model)
+            find: Callable[[], Path] = partial(Path, model)
+        else:
+            name, sha256 = model.file, model.sha256
+            find = partial(models.pull, model, partial(self._fetching, model.name))
+        return self._teacher(
+            name, {"sha256": sha256}, LocalBackend(find, slots=slots, timeout=self._settings.timeout), slots
+        )
+
+    def _remote(self) -> OpenAIBackend:
+        if self._endpoint is None:
+            base_url = self._settings.base_url or default_base_url()
+            self._endpoint = OpenAIBackend(
+                base_url,
+                partial(api_key, self._settings.api_key_env, base_url),
+                timeout=self._settings.timeout,
+                connections=self._settings.concurrency or REMOTE_CONCURRENCY,
+            )
+        return self._endpoint
+
+    def _teacher(self, name: str, identity: dict[str, str], backend: Backend, concurrency: int) -> Teacher:
+        if self._settings.model_tag is not None:
+            identity = identity | {"tag": self._settings.model_tag}
+        return Teacher(
+            name=name,
+            wire_name=name,
+            identity=identity | {"model": name},
+            backend=backend,
+            concurrency=self._settings.concurrency or concurrency,
+        )

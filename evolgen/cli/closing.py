@@ -1,0 +1,74 @@
+"""The closing words of a run, on stdout: a few rows, the funnel, and where the files are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from evolgen.report.preview import examples
+from evolgen.report.summary import Summary
+
+CELL = 160
+"""Characters of a text that the table shows."""
+
+
+def show(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> None:
+    """Print what came of a run, for a person."""
+    console = Console(highlight=False)
+    if summary.published and summary.accepted:
+        console.print(_evolutions(summary, seeds))
+    console.print(_funnel(summary))
+    for line in _closing_lines(summary):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _evolutions(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> Table:
+    table = Table(title="Some of the rows", title_justify="left", show_lines=True, expand=True)
+    for name in ("seed", "operator", "evolved", "answer"):
+        table.add_column(name, ratio=None if name == "operator" else 1, no_wrap=name == "operator")
+    for example in examples(summary.out, seeds):
+        table.add_row(*(_short(text) for text in example))
+    return table
+
+
+def _funnel(summary: Summary) -> Table:
+    table = Table(title="The funnel", title_justify="left", box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_row("asked", str(summary.candidates), "candidates")
+    table.add_row("parsed", str(summary.parsed), "held an instruction")
+    stages = ", ".join(f"{stage} {count}" for stage, count in summary.by_stage.items())
+    table.add_row("rejected", str(summary.rejected), stages)
+    for rule, count in sorted(summary.by_rule.items(), key=lambda item: -item[1]):
+        table.add_row("", str(count), rule)
+    table.add_row("accepted", str(summary.accepted), "rows")
+    return table
+
+
+def _closing_lines(summary: Summary) -> Iterable[str]:
+    tokens = summary.tokens
+    yield (
+        f"{summary.requests} requests in {summary.seconds:.1f} s, {tokens.prompt:,} prompt tokens "
+        f"({tokens.cached_prompt:,} cached), {tokens.completion:,} completion tokens"
+    )
+    if summary.no_verdict:
+        yield f"{summary.no_verdict} rows were kept although the judge gave no readable verdict"
+    if summary.surplus:
+        yield f"{summary.surplus} answers were not needed for the rows; they stay in the store"
+    oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""
+    yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
+    part = "" if summary.published else ".part"
+    yield f"accepted: {summary.out}{part}"
+    yield f"rejected: {summary.rejected_out}{part}"
+    if summary.published:
+        yield f"manifest: {summary.manifest}"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= CELL else text[: CELL - 3] + "..."

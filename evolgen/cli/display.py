@@ -1,0 +1,102 @@
+"""What a run shows on stderr while it goes: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+from evolgen.engine.events import Event, Failed, Fetching, Notice, Planned, StopRequested, Tally
+
+LIVE_EVERY = 0.1
+PLAIN_EVERY = 10.0
+
+
+class Display:
+    """An observer that writes to stderr; use it as a context manager.
+
+    Stdout is never touched.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._tally = Tally()
+        self._every = LIVE_EVERY if self._console.is_terminal else PLAIN_EVERY
+        self._started = self._next = time.monotonic()
+        self._plan = Planned(0, None)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._rows: TaskID | None = None
+        self._fetch: TaskID | None = None
+        self._warned: set[str] = set()
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        self._tally(event)
+        match event:
+            case Planned():
+                self._plan = event
+                self._rows = self._progress.add_task("", total=event.rows or event.candidates)
+                self._next = time.monotonic() + self._every
+            case Notice(text=text):
+                self._say(text)
+            case Fetching():
+                self._show_fetching(event)
+            case Failed(error=error) if error.rule not in self._warned:
+                self._warned.add(error.rule)
+                self._say(
+                    f"{error} - {'the row is rejected' if event.final else 'asking again'}; further ones are counted"
+                )
+            case StopRequested(reason=reason):
+                self._say(f"{reason}; waiting for {self._tally.in_flight} calls in flight (Ctrl-C again: at once)")
+        if time.monotonic() >= self._next and self._rows is not None:
+            self._next = time.monotonic() + self._every
+            self._show(self._rows)
+
+    def _show(self, task: TaskID) -> None:
+        tally = self._tally
+        done = tally.accepted if self._plan.rows else tally.candidates
+        tokens = tally.prompt_tokens + tally.completion_tokens
+        rate = tally.answers / max(0.001, time.monotonic() - self._started)
+        text = (
+            f"{tally.accepted} accepted, {tally.rejected} rejected | {tally.requests} requests ({rate:.1f} answers/s), "
+            f"{tally.replayed} replayed | {tokens:,} tokens"
+        )
+        if self._console.is_terminal:
+            self._progress.update(task, description=text, completed=done)
+        else:
+            self._say(f"{text}{self._time_left(done)}")
+
+    def _time_left(self, done: int) -> str:
+        total = self._plan.rows or self._plan.candidates
+        if not done:
+            return ""
+        left = (time.monotonic() - self._started) * (total - done) / done
+        return f" | about {left / 60:.0f} min left" if left >= 90 else f" | about {left:.0f} s left"
+
+    def _show_fetching(self, event: Fetching) -> None:
+        if self._fetch is None:
+            self._fetch = self._progress.add_task(f"fetching {event.name}", total=event.total)
+            self._say(f"fetching {event.name} ({event.total / 1e6:.0f} MB, once)")
+        self._progress.update(self._fetch, completed=event.done, visible=event.done < event.total)
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"evolgen: {text}", markup=False)

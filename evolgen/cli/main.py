@@ -1,0 +1,133 @@
+"""`evolgen`: every command is a few lines that end in one call of the library."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import evolgen
+from evolgen.cli.options import Debug, Json, settings_command
+from evolgen.config import EvolveConfig
+from evolgen.errors import EvolgenError, Stopped
+
+app = typer.Typer(
+    help="Grow instruction datasets: Evol-Instruct on any OpenAI-compatible teacher or a local LLaMA-family model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich would double the time of --help
+)
+models_app = typer.Typer(
+    help="Local models: what there is, and fetching them.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(models_app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"evolgen {evolgen.__version__}")
+        raise typer.Exit
+
+
+def _evolve(settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
+    from evolgen.api import evolve
+    from evolgen.cli import closing
+    from evolgen.cli.display import Display
+
+    with _errors(debug):
+        with Display() as display:
+            summary = evolve(observer=display, **settings)
+        if as_json:
+            print(summary.model_dump_json())
+        else:
+            closing.show(summary, settings["seeds"])
+        if summary.stopped is not None:
+            raise Stopped(f"stopped early: {summary.stopped}. To go on, run the same command again")
+
+
+app.command("evolve", help="Evolve seed instructions and answer them (Evol-Instruct).")(
+    settings_command(EvolveConfig, _evolve)
+)
+
+
+@app.command("run")
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file with one table, such as [evolve], of settings.")],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a command whose flags are in a file."""
+    from evolgen.recipes import read_recipe
+
+    with _errors(debug):
+        settings = read_recipe(recipe)
+    _evolve(settings, as_json=json, debug=debug)
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """The models that evolgen can fetch by name, and which are here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from evolgen.runner import models
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("name", "parameters", "size", "context", "licence", "here", "good for"):
+        table.add_column(name, overflow="fold")
+    for entry in models.CATALOGUE.values():
+        here = "yes" if models.cached(entry) else "no"
+        size = f"{entry.size / 1e6:.0f} MB"
+        table.add_row(
+            f"local:{entry.name}", entry.parameters, size, str(entry.context), entry.licence, here, entry.about
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"kept in {models.cache_folder()}", soft_wrap=True)
+
+
+@models_app.command("pull")
+def pull(
+    name: Annotated[str, typer.Argument(help="A name of `evolgen models list`, with or without local:.")],
+    debug: Debug = False,
+) -> None:
+    """Fetch a model into the cache."""
+    from evolgen.cli.display import Display
+    from evolgen.engine.events import Fetching
+    from evolgen.runner import models
+
+    with _errors(debug):
+        entry = models.catalogued(name.removeprefix("local:"))
+        with Display() as display:
+            path = models.pull(entry, lambda done, total: display(Fetching(entry.name, done, total)))
+        print(path)
+
+
+class _errors:
+    """Turn an error of ours into one line on stderr and its exit code."""
+
+    def __init__(self, debug: bool) -> None:
+        self._debug = debug
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, EvolgenError):
+            return
+        if self._debug:
+            traceback.print_exception(error)
+        print(f"evolgen: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,72 @@
+"""Flags from settings: each field of a config model is a flag of the same name, with its description as help."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from evolgen.config import Settings
+
+SHORT = {"out": "-o", "n": "-n"}
+ARGUMENTS = ("seeds",)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the closing summary as one JSON object on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback for an error.")]
+
+
+def settings_command(model: type[Settings], call: Callable[..., None]) -> Callable[..., None]:
+    """A typer command that takes every field of `model` and calls `call(settings, as_json=..., debug=...)`.
+
+    `settings` holds what the user gave and nothing else. The command's own flags come before the shared ones.
+    """
+
+    def command(**given: Any) -> None:
+        as_json, debug = given.pop("json"), given.pop("debug")
+        settings = {name: value for name, value in given.items() if value not in (None, False, [])}
+        call(settings, as_json=as_json, debug=debug)
+
+    own = [name for name in model.model_fields if name not in Settings.model_fields]
+    parameters = [_parameter(name, model.model_fields[name]) for name in (*own, *Settings.model_fields)]
+    for name, annotation in (("json", Json), ("debug", Debug)):
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind = _plain_type(field.annotation)
+    required = field.is_required()
+    default = field.default if isinstance(field.default, int | float | str | Path) else None
+    shown = str(default) if default not in (None, False) else None
+    help = (field.description or "") + (f" [default: {shown}]" if shown else "")
+    if name in ARGUMENTS:
+        option: Any = typer.Argument(help=help, show_default=False)
+    else:
+        flag = f"--{name.replace('_', '-')}"
+        names = [SHORT[name]] if name == SHORT.get(name, "").strip("-") else [flag, *filter(None, [SHORT.get(name)])]
+        option = typer.Option(*names, help=help, show_default=False)
+    accepted: Any = kind if required or kind is bool else kind | None
+    annotated: Any = Annotated[accepted, option]
+    value = inspect.Parameter.empty if required else (False if kind is bool else None)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotated)
+
+
+def _plain_type(annotation: Any) -> Any:
+    """The type of a flag: what pydantic has to convert further (weights, rows) is given as text."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+        return _plain_type(annotation)
+    if get_origin(annotation) is list:
+        return list[str]
+    if annotation in (bool, int, float, Path) or get_origin(annotation) is Literal:
+        return annotation
+    return str

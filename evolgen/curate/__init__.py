@@ -1,0 +1,1 @@
+"""Filters and dedupe: pure rules over finished rows. Nothing here asks a teacher."""

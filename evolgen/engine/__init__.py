@@ -1,0 +1,1 @@
+"""Asking, scheduling and committing: what turns a pipeline into a run."""

@@ -1,0 +1,101 @@
+"""Where lineages become output, in order: dedupe, `--keep last`, the target N, and the two files."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal
+
+from evolgen.curate.dedupe import ExactIndex
+from evolgen.engine.events import Committed, Observer
+from evolgen.engine.output import Output
+from evolgen.records import Match, Record, Seed
+
+DRY_WINDOW = 200
+"""Candidates over which the yield is watched when a number of rows is wanted."""
+
+DRY_YIELD = 0.01
+"""Below this share of accepted rows in the window, more rows are out of reach."""
+
+
+class Committer:
+    """Takes finished lineages in commit order and decides each row's fate; what it decides is final.
+
+    Nothing here changes what is asked. With `target`, `done` turns true with the row that makes it full, and
+    rows after it are no candidates.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        observer: Observer,
+        *,
+        seeds: Iterable[Seed],
+        keep: Literal["all", "last"] = "all",
+        target: int | None = None,
+    ) -> None:
+        self.accepted = 0
+        self._output = output
+        self._observe = observer
+        self._keep = keep
+        self._target = target
+        self._recent: deque[bool] = deque(maxlen=DRY_WINDOW)
+        self._rows = ExactIndex()
+        self._seeds = ExactIndex()
+        for seed in seeds:
+            self._seeds.add(seed, "seeds")
+
+    @property
+    def done(self) -> bool:
+        """Whether as many rows as wanted are accepted."""
+        return self._target is not None and self.accepted >= self._target
+
+    @property
+    def dry(self) -> bool:
+        """Whether hardly any of the last candidates was accepted."""
+        return len(self._recent) == DRY_WINDOW and sum(self._recent) < DRY_YIELD * DRY_WINDOW
+
+    def reject_input(self, rejects: Iterable[Record]) -> None:
+        """Write the input rows that hold no seed; they say nothing about the yield."""
+        for row in rejects:
+            self._output.write(row)
+            self._observe(Committed(row))
+
+    def commit(self, lineage: list[Record]) -> None:
+        """Write the rows of one lineage, in its rounds' order, until the target is reached."""
+        for row in self._keep_last(lineage) if self._keep == "last" else lineage:
+            if self.done:
+                return
+            self._write(self._judge_novelty(row))
+
+    def _write(self, row: Record) -> None:
+        accepted = row.rejection is None
+        if accepted:
+            self._rows.add(row, "out")
+        self.accepted += accepted
+        self._recent.append(accepted)
+        self._output.write(row)
+        self._observe(Committed(row))
+
+    def _judge_novelty(self, row: Record) -> Record:
+        match = None if row.rejection is not None else self._duplicate_of(row)
+        if match is None:
+            return row
+        where = "a seed" if match.source == "seeds" else f"row {match.id}"
+        return row.rejected("dedupe", "exact", f"the same instruction as {where}, after folding", match)
+
+    def _duplicate_of(self, row: Record) -> Match | None:
+        """An evolution must be new among rows and seeds; a seed's own row only among rows."""
+        is_seed = row.provenance.round == 0
+        return self._rows.find(row) or (None if is_seed else self._seeds.find(row))
+
+    def _keep_last(self, lineage: list[Record]) -> list[Record]:
+        """All rows but the last new one of the evolutions turned down; the seed's own row stays as it is."""
+        judged = [self._judge_novelty(row) for row in lineage]
+        kept = [row for row in judged if row.rejection is None and row.provenance.round > 0]
+        return [
+            row.rejected("select", "superseded", f"round {kept[-1].provenance.round} of its lineage supersedes it")
+            if row in kept[:-1]
+            else row
+            for row in judged
+        ]

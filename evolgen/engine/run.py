@@ -1,0 +1,173 @@
+"""The run: lineages go in, rows come out in order, until the work is done or the run is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from evolgen.asking import Answer, Ask, Request
+from evolgen.engine.ask import Asker, Halt
+from evolgen.engine.commit import DRY_WINDOW, Committer
+from evolgen.engine.order import in_order
+from evolgen.errors import Interrupted, Stopped, TargetUnreachable
+from evolgen.records import Record
+
+T = TypeVar("T")
+
+WIDTH_PER_SLOT = 2
+"""Lineages open for each call in flight: enough that a free slot always finds a question waiting."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What came of one visit: its rows so far, and whether it went to its end."""
+
+    rows: list[Record]
+    whole: bool
+
+    @property
+    def accepted(self) -> int:
+        return sum(row.rejection is None for row in self.rows)
+
+
+@dataclass
+class Forecast:
+    """How many rows to expect of what is under way, so that a run for N rows starts little that it won't need."""
+
+    rows_at_best: int
+    finished: int = 0
+    accepted: int = 0
+    parked: int = 0
+
+    def heard(self, lineage: Lineage) -> None:
+        self.finished += 1
+        self.accepted += lineage.accepted
+        self.parked += lineage.accepted
+
+    def committed(self, lineage: Lineage) -> None:
+        self.parked -= lineage.accepted
+
+    def expects(self, running: int) -> float:
+        """Rows to come from finished and running lineages; optimistic until a few have finished."""
+        prior = 4
+        rows_each = (self.accepted + prior * self.rows_at_best) / (self.finished + prior)
+        return self.parked + running * rows_each
+
+
+class Run(Generic[T]):
+    """Runs a pipeline over its visits.
+
+    `rows_at_best` is how many rows one visit can give, `concurrency` how many calls may be in flight.
+    `delivered` counts the answers that lineages were given.
+    """
+
+    def __init__(
+        self,
+        pipeline: Callable[[T, Ask], AsyncIterator[Record]],
+        asker: Asker,
+        committer: Committer,
+        *,
+        concurrency: int,
+        target: int | None,
+        rows_at_best: int,
+    ) -> None:
+        self.delivered = 0
+        self._pipeline = pipeline
+        self._asker = asker
+        self._committer = committer
+        self._width = concurrency * WIDTH_PER_SLOT
+        self._target = target
+        self._forecast = Forecast(rows_at_best)
+        self._broken = False  # a lineage was left unfinished: what comes after it waits for the next run
+
+    async def run(self, visits: Iterator[T]) -> None:
+        """Run to the end, or until the asker is stopped; then `asker.stopped` says why."""
+        with _stop_on_signals(self._asker):
+            lineages = in_order(
+                visits, self._follow, width=self._width, may_start=self._may_start, finished=self._forecast.heard
+            )
+            async with contextlib.aclosing(lineages):
+                async for lineage in lineages:
+                    self._forecast.committed(lineage)
+                    self._commit(lineage)
+
+    def _commit(self, lineage: Lineage) -> None:
+        publishing = getattr(self._asker.stopped, "publish", False)
+        self._broken |= not (lineage.whole or publishing)
+        if self._committer.done or self._broken:
+            return
+        try:
+            self._committer.commit(lineage.rows)
+        except Stopped as failure:  # the output's disk failed: nothing more can be written
+            self._asker.stop(failure)
+            return
+        if self._committer.done:
+            self._asker.halt()
+        elif self._target is not None and self._committer.dry:
+            self._asker.stop(
+                TargetUnreachable(
+                    f"-n {self._target}: of the last {DRY_WINDOW} candidates hardly any was accepted, "
+                    f"{self._committer.accepted} rows are there"
+                )
+            )
+
+    def _may_start(self, running: int) -> bool:
+        if self._asker.halted:
+            return False
+        if self._target is None or running == 0:
+            return True
+        return self._committer.accepted + self._forecast.expects(running) < self._target
+
+    async def _follow(self, position: int, visit: T) -> Lineage:
+        """Run one lineage as far as it goes."""
+        rows: list[Record] = []
+
+        async def ask(request: Request) -> Answer:
+            answer = await self._asker.ask(position, request)
+            self.delivered += 1
+            return answer
+
+        try:
+            async for row in self._pipeline(visit, ask):
+                rows.append(row)
+        except Halt:
+            return Lineage(rows, whole=False)
+        return Lineage(rows, whole=True)
+
+
+@contextlib.contextmanager
+def _stop_on_signals(asker: Asker) -> Iterator[None]:
+    """Ctrl-C or SIGTERM stops the run cleanly; a second one at once.
+
+    Signals can only be caught in the main thread; elsewhere the program that calls evolgen has its own ways.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def interrupt() -> None:
+        if isinstance(asker.stopped, Interrupted):
+            if task is not None:
+                task.cancel()
+        else:
+            asker.stop(Interrupted("stopped at your wish"))
+
+    caught = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for number in caught:
+            loop.add_signal_handler(number, interrupt)
+    except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt there
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,109 @@
+"""Every error that evolgen raises on purpose.
+
+    EvolgenError
+    ├── UsageError              the command or its input is wrong; nothing was asked        exit 2
+    ├── StoreError              the store can't be used, or can't be written any more       exit 2, 3
+    ├── ModelError              a local model is missing, damaged or can't be served        exit 2
+    ├── Stopped                 the run ended early and can be resumed                      exit 3
+    │   ├── Interrupted             Ctrl-C or SIGTERM
+    │   ├── BudgetReached           --max-requests and its kin
+    │   ├── Unreachable             nothing but connection errors for a while
+    │   ├── NotStored               --offline met a question without an answer
+    │   └── TargetUnreachable       -n asks for more rows than the yield allows
+    └── TeacherError            one call failed; `rule` is the name a rejection carries
+        ├── Refused                 this question will never be answered: its row is rejected
+        ├── Unanswered              the teacher failed for now: asked again, then rejected
+        │   └── ConnectionFailed        ... and gave no sign of life
+        └── Denied                  no question will be answered: the run stops             exit 2, 3
+
+Each message says what is wrong, where, and what to do about it, in a sentence or two.
+"""
+
+from __future__ import annotations
+
+
+class EvolgenError(Exception):
+    """The root: a message for a person, and the exit code of a command that it ends."""
+
+    exit_code = 2
+
+
+class UsageError(EvolgenError):
+    """The command, the configuration or the input can't be used as given."""
+
+
+class StoreError(EvolgenError):
+    """The store of answers can't be opened, read or written."""
+
+
+class ModelError(EvolgenError):
+    """A local model can't be found, fetched or served."""
+
+
+class Stopped(EvolgenError):
+    """The run ended before its work was done; the same command goes on from there.
+
+    `publish` says whether the rows finished so far are worth publishing (a budget was reached) or stay
+    in the `.part` files because the user is about to run the command again.
+    """
+
+    exit_code = 3
+    publish = False
+
+
+class Interrupted(Stopped):
+    """Ctrl-C or SIGTERM."""
+
+
+class BudgetReached(Stopped):
+    """A limit that the user set on what a run may spend."""
+
+    publish = True
+
+
+class Unreachable(Stopped):
+    """The teacher gave no sign of life for a while."""
+
+
+class NotStored(Stopped):
+    """`--offline` met a question that the store can't answer."""
+
+
+class TargetUnreachable(Stopped):
+    """`-n` rows can't be had at the present yield."""
+
+    publish = True
+
+
+class TeacherError(EvolgenError):
+    """One call to a teacher failed; `rule` is the rule that a rejection for it carries."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class Refused(TeacherError):
+    """The teacher will never answer this question (context too long, content filter)."""
+
+
+class Unanswered(TeacherError):
+    """The call failed in a way that may pass: worth another attempt.
+
+    `retry_after` is the teacher's own word, in seconds, on when to come back; None where it gave none.
+    """
+
+    def __init__(self, rule: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(rule, message)
+        self.retry_after = retry_after
+
+
+class ConnectionFailed(Unanswered):
+    """No response at all: refused, reset or unresolvable."""
+
+
+class Denied(TeacherError):
+    """No question will be answered until the user changes something (key, model, quota).
+
+    `exit_code` is 2 before the first answer of a run and 3 after it; an exhausted quota is always 3.
+    """

@@ -1,0 +1,1 @@
+"""Reading rows in the formats that people have."""

@@ -1,0 +1,132 @@
+"""Files -> raw rows: JSONL, JSON arrays, CSV and plain text, also gzipped, or standard input."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import jsonlines
+
+from evolgen.errors import UsageError
+
+
+class RawRow(NamedTuple):
+    """One row as it was read, and where: `place` is FILE:LINE (FILE:ROW in a JSON array).
+
+    `problem` says why it could not be read, and `value` is then its raw text.
+    """
+
+    place: str
+    value: Any
+    problem: str | None = None
+
+
+def read_rows(source: str) -> Iterator[RawRow]:
+    """The rows of a file, or of standard input for `-`; raises UsageError if it can't be read at all.
+
+    The name decides the format (.jsonl, .json, .csv, else text, each with or without .gz). Standard input
+    is JSONL if it begins with a brace, a JSON array if with a bracket, else text.
+    """
+    if source == "-":
+        yield from _sniffed(sys.stdin.buffer)
+        return
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            yield from _read(path, file)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{source}: it can't be read: {reason}") from error
+
+
+def _read(path: Path, file: IO[bytes]) -> Iterator[RawRow]:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] == [".gz"]:
+        file, suffixes = cast(IO[bytes], gzip.GzipFile(fileobj=file)), suffixes[:-1]
+    kind = suffixes[-1] if suffixes else ""
+    if kind in (".jsonl", ".ndjson"):
+        yield from _jsonl(str(path), file)
+    elif kind == ".json":
+        yield from _json(str(path), file.read())
+    elif kind == ".csv":
+        yield from _csv(str(path), file)
+    else:
+        yield from _text(str(path), file)
+
+
+def _sniffed(stream: IO[bytes]) -> Iterator[RawRow]:
+    data = stream.read()
+    start = data.lstrip()[:1]
+    if start == b"[":
+        yield from _json("stdin", data)
+    elif start == b"{":
+        yield from _jsonl("stdin", io.BytesIO(data))
+    else:
+        yield from _text("stdin", io.BytesIO(data))
+
+
+def _jsonl(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
+    reader = jsonlines.Reader(file, loads=_loads)
+    for number in itertools.count(1):
+        try:
+            value = reader.read(skip_empty=False)
+        except EOFError:
+            return
+        except jsonlines.InvalidLineError as error:
+            line = _as_text(error.line).rstrip()
+            if line:
+                yield RawRow(f"{name}:{number}", line, str(error).removesuffix(f" (line {error.lineno})"))
+        else:
+            yield RawRow(f"{name}:{number}", value)
+
+
+def _loads(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _json(name: str, data: bytes) -> Iterator[RawRow]:
+    try:
+        rows = _loads(data)
+    except ValueError as error:
+        raise UsageError(f"{name}: not JSON: {error}") from error
+    if isinstance(rows, dict):
+        rows = [rows]
+    if not isinstance(rows, list):
+        raise UsageError(f"{name}: it must hold a list of rows")
+    for number, row in enumerate(rows, start=1):
+        yield RawRow(f"{name}:{number}", row)
+
+
+def _csv(name: str, file: IO[bytes]) -> Iterator[RawRow]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.DictReader(text)
+    try:
+        for row in reader:
+            yield RawRow(f"{name}:{reader.line_num}", {key: value for key, value in row.items() if key})
+    except csv.Error as error:
+        raise UsageError(f"{name}, line {reader.line_num}: not CSV: {error}") from error
+
+
+def _text(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
+    for number, line in enumerate(file, start=1):
+        stripped = line.strip().removeprefix(b"\xef\xbb\xbf")
+        if not stripped:
+            continue
+        try:
+            yield RawRow(f"{name}:{number}", stripped.decode())
+        except UnicodeDecodeError as error:
+            yield RawRow(f"{name}:{number}", _as_text(stripped), f"invalid UTF-8: {error.reason}")
+
+
+def _as_text(line: str | bytes) -> str:
+    return line if isinstance(line, str) else line.decode(errors="backslashreplace")

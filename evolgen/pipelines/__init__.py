@@ -1,0 +1,1 @@
+"""Pipelines: plain async functions that are given `ask` and yield candidates."""

@@ -1,0 +1,138 @@
+"""What one line of a dataset is: `Record`, with its `Provenance` and, where it was turned down, its `Rejection`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Stage = Literal["input", "parse", "eliminate", "filter", "dedupe", "decontaminate", "select", "backend"]
+
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+MATCH_TEXT = 200
+"""How many characters of a matched neighbour a rejection quotes."""
+
+
+class Match(BaseModel):
+    """The neighbour that made a row a duplicate.
+
+    `source` is `out` for a row of the same output, `seeds` for a seed, else `FILE:LINE`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    source: str
+    text: str
+    score: float
+
+
+class Rejection(BaseModel):
+    """Why a row is not in the dataset: the stage, the rule, and a sentence that a person understands."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: Stage
+    rule: str
+    reason: str
+    raw: str | None = None
+    match: Match | None = None
+
+
+class Provenance(BaseModel):
+    """Where a row comes from.
+
+    `model` is the teacher that wrote the row's last text, `sample` the pass over the seeds it was made in,
+    `prompt` the first 12 hex digits of the sha256 of the evolving template, `requests` the first 16 hex
+    digits of the keys of all requests made for this row, in the order they were made.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pipeline: str
+    operator: str
+    round: int
+    parents: tuple[str, ...] = ()
+    root: str
+    model: str = ""
+    sample: int = 0
+    prompt: str = ""
+    requests: tuple[str, ...] = ()
+
+
+class Record(BaseModel):
+    """One candidate: accepted when `rejection` is None.
+
+    `notes` are remarks for the run's statistics (such as `no_verdict`); they are not written.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    instruction: str
+    input: str
+    output: str
+    provenance: Provenance
+    rejection: Rejection | None = None
+    notes: tuple[str, ...] = Field(default=(), exclude=True)
+
+    def to_line(self) -> bytes:
+        """One JSON object and a newline, UTF-8, keys in the documented order."""
+        return self.model_dump_json(exclude_none=True).encode() + b"\n"
+
+    def rejected(self, stage: Stage, rule: str, reason: str, match: Match | None = None) -> Record:
+        """The same row, turned down."""
+        rejection = Rejection(stage=stage, rule=rule, reason=reason, match=match)
+        return self.model_copy(update={"rejection": rejection})
+
+
+class Seed(BaseModel):
+    """An instruction to start a lineage from; `occurrence` counts equal seeds before this one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instruction: str
+    input: str = ""
+    occurrence: int = 0
+
+    @property
+    def id(self) -> str:
+        return record_id(self.instruction, self.input)
+
+
+def record_id(instruction: str, input: str) -> str:
+    """The name of a question: 16 hex digits of sha256(instruction + "\\x1f" + input).
+
+    >>> record_id("Name a colour.", "")
+    '59b2c1d0b6b0a4c6'
+    """
+    return hashlib.sha256(f"{instruction}\x1f{input}".encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def printable(text: str) -> str:
+    r"""The text with lone surrogates, which UTF-8 can't hold, written as escapes.
+
+    >>> printable("a\ud800b")
+    'a\\ud800b'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def unprintable(text: str) -> str | None:
+    r"""What makes a text unfit for a dataset, as a sentence, or None.
+
+    Tabs and line ends are fine; other control characters and lone surrogates are not.
+
+    >>> unprintable("a\tb\n") is None
+    True
+    >>> unprintable("a\x00b")
+    'control character U+0000 at character 2'
+    """
+    bad = UNPRINTABLE.search(text)
+    if bad is None:
+        return None
+    kind = "lone surrogate" if bad[0] >= "\ud800" else "control character"
+    return f"{kind} U+{ord(bad[0]):04X} at character {bad.start() + 1}"

@@ -1,0 +1,1 @@
+"""What a run has to say: its summary, and how far it has come."""

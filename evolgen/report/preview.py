@@ -1,0 +1,52 @@
+"""A few rows of a dataset to look at, each with the seed it grew from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evolgen.formats.rows import read_rows
+from evolgen.formats.seeds import Unusable, instruction_of, source_rows
+from evolgen.records import record_id
+
+LOOK_AT = 1000
+"""Rows of the output from which the examples are picked."""
+
+
+class Example(NamedTuple):
+    """One evolution; `seed` is empty where the seed can't be read again (standard input)."""
+
+    seed: str
+    operator: str
+    evolved: str
+    answer: str
+
+
+def examples(out: Path, seeds: Iterable[str | Path | dict[str, Any]], most: int = 5) -> list[Example]:
+    """The first accepted row of each operator, up to `most` rows."""
+    picked: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(read_rows(str(out))):
+        if number == LOOK_AT or len(picked) == most:
+            break
+        if row.problem is None and row.value["provenance"]["round"] > 0:
+            picked.setdefault(row.value["provenance"]["operator"], row.value)
+    texts = _seed_texts({row["provenance"]["root"] for row in picked.values()}, seeds)
+    return [
+        Example(texts.get(row["provenance"]["root"], ""), operator, row["instruction"], row["output"])
+        for operator, row in picked.items()
+    ]
+
+
+def _seed_texts(wanted: set[str], seeds: Iterable[str | Path | dict[str, Any]]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for row in source_rows(source for source in seeds if str(source) != "-"):
+        if len(texts) == len(wanted):
+            break
+        try:
+            instruction, input = instruction_of(row.value)
+        except Unusable:
+            continue
+        if (id := record_id(instruction, input)) in wanted:
+            texts[id] = instruction
+    return texts

@@ -1,0 +1,99 @@
+"""The closing summary of a run: the same numbers for the screen, for `--json` and for the manifest."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from evolgen.engine.events import Tally
+from evolgen.engine.output import OutputFiles
+from evolgen.errors import EvolgenError
+
+
+class Tokens(BaseModel):
+    """Tokens that this run paid for, as the endpoint counted them; `cached_prompt` is part of `prompt`."""
+
+    prompt: int
+    cached_prompt: int
+    completion: int
+    total: int
+
+
+class Summary(BaseModel):
+    """What came of a run.
+
+    `accepted + rejected == candidates`. `requests` are the calls that this run sent, `replayed` the answers
+    that it took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row
+    of the output needed. `complete` tells whether the run did all it was asked to; if not, `stopped` says why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pipeline: str
+    out: Path
+    rejected_out: Path
+    manifest: Path
+    published: bool
+    complete: bool
+    stopped: str | None
+    candidates: int
+    parsed: int
+    accepted: int
+    rejected: int
+    by_stage: dict[str, int]
+    by_rule: dict[str, int]
+    no_verdict: int
+    requests: int
+    failed_calls: dict[str, int]
+    replayed: int
+    oldest_replayed: datetime | None
+    store: Path
+    surplus: int
+    tokens: Tokens
+    cost_usd: float | None
+    seconds: float
+
+
+def summarize(
+    tally: Tally,
+    *,
+    pipeline: str,
+    files: OutputFiles,
+    store: Path,
+    stopped: EvolgenError | None,
+    delivered: int,
+    seconds: float,
+) -> Summary:
+    """The summary of what a tally counted; `delivered` is how many answers lineages were given."""
+    return Summary(
+        pipeline=pipeline,
+        out=files.accepted,
+        rejected_out=files.rejected,
+        manifest=files.manifest,
+        published=stopped is None or getattr(stopped, "publish", False),
+        complete=stopped is None,
+        stopped=None if stopped is None else str(stopped),
+        candidates=tally.candidates,
+        parsed=tally.parsed,
+        accepted=tally.accepted,
+        rejected=tally.rejected,
+        by_stage=dict(sorted(tally.by_stage.items())),
+        by_rule=dict(sorted(tally.by_rule.items())),
+        no_verdict=tally.notes["no_verdict"],
+        requests=tally.requests,
+        failed_calls=dict(sorted(tally.failed_calls.items())),
+        replayed=tally.replayed,
+        oldest_replayed=None if tally.oldest is None else datetime.fromtimestamp(tally.oldest, UTC),
+        store=store,
+        surplus=delivered - tally.used,
+        tokens=Tokens(
+            prompt=tally.prompt_tokens,
+            cached_prompt=tally.cached_tokens,
+            completion=tally.completion_tokens,
+            total=tally.prompt_tokens + tally.completion_tokens,
+        ),
+        cost_usd=None,
+        seconds=round(seconds, 3),
+    )

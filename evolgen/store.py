@@ -1,0 +1,168 @@
+"""The store of answers that were paid for: SQLite, one row an answer, keyed by the digest of the question.
+
+Writes go through one thread that commits whatever is waiting as one transaction, so that a write costs one
+fsync however many calls finish at the same moment. Reads are single look-ups in the calling thread (about 20
+microseconds). Two processes may share a store: the first answer to a question stays, and both get that one.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from evolgen.errors import StoreError
+
+APPLICATION_ID = 0x45564F4C  # "EVOL": tells a store from any other SQLite file
+LOCK_SECONDS = 30.0
+GROUP = 512
+"""Answers in one transaction at the most; bounds how long a writer holds the lock."""
+
+
+class Stored(NamedTuple):
+    """An answer as it was stored: canonical JSON, and when (seconds since 1970)."""
+
+    answer: str
+    created: float
+
+
+class Answers(Protocol):
+    """What the asking engine needs of a store."""
+
+    def get(self, key: bytes) -> Stored | None:
+        """The answer to a question, or None."""
+
+    def put(self, key: bytes, answer: str) -> Future[Stored]:
+        """Keep an answer; done once it is durable, with what the store holds for the key from now on."""
+
+
+def _create(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create]
+"""Each takes the schema one version up; the version is how many have been applied."""
+
+
+class Store:
+    """A store in a file, which is made if it isn't there. Raises StoreError in one sentence, never sqlite3's own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._reader = self._open()
+            self._writer = self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure("can't be opened", error) from error
+        self._queue: queue.SimpleQueue[tuple[bytes, str, Future[Stored]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_groups, name="evolgen-store", daemon=True)
+        self._thread.start()
+
+    def get(self, key: bytes) -> Stored | None:
+        """The answer to a question, or None."""
+        try:
+            return self._select(self._reader, key)
+        except sqlite3.Error as error:
+            raise self._failure("can't be read", error) from error
+
+    def put(self, key: bytes, answer: str) -> Future[Stored]:
+        """Keep an answer; the future is done once it is on disk."""
+        future: Future[Stored] = Future()
+        future.set_running_or_notify_cancel()  # from here on it can't be cancelled: the answer is paid for
+        self._queue.put((key, answer, future))
+        return future
+
+    def close(self) -> None:
+        """Commit what is waiting and let the file go."""
+        self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+        self._writer.close()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        self._migrate(db)
+        return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        if self._version(db) == len(MIGRATIONS):
+            return
+        db.execute("BEGIN IMMEDIATE")  # another process may be doing the same: look again under the lock
+        version = self._version(db)
+        for step in MIGRATIONS[version:]:
+            step(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute("COMMIT")
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        owner: int = db.execute("PRAGMA application_id").fetchone()[0]
+        tables: int = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if owner != APPLICATION_ID and (owner or version or tables):
+            raise StoreError(f"store {self.path}: this is another program's SQLite file; name another with --store")
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"store {self.path}: it has schema version {version}, this evolgen knows up to {len(MIGRATIONS)}; "
+                "upgrade evolgen or name another with --store"
+            )
+        return version
+
+    def _write_groups(self) -> None:
+        closing = False
+        while not closing:
+            group = [self._queue.get()]
+            while len(group) < GROUP and not self._queue.empty():
+                group.append(self._queue.get())
+            closing = None in group
+            self._commit([entry for entry in group if entry is not None])
+
+    def _commit(self, group: list[tuple[bytes, str, Future[Stored]]]) -> None:
+        if not group:
+            return
+        now = time.time()
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.executemany(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", [(key, answer, now) for key, answer, _ in group]
+            )
+            held = [self._select(self._writer, key) or Stored(answer, now) for key, answer, _ in group]
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._writer.rollback()
+            failure = self._failure("can't be written", error)
+            for *_, future in group:
+                future.set_exception(failure)
+            return
+        for (*_, future), stored in zip(group, held, strict=True):
+            future.set_result(stored)
+
+    @staticmethod
+    def _select(db: sqlite3.Connection, key: bytes) -> Stored | None:
+        row = db.execute("SELECT answer, created FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else Stored(*row)
+
+    def _failure(self, what: str, error: Exception) -> StoreError:
+        return StoreError(f"store {self.path}: it {what}: {_explain(error)}")
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    if "malformed" in text or "not a database" in text:
+        return "the file is damaged or not a store; move it away, or name another with --store"
+    if "full" in text:
+        return "the disk is full; what was stored before is safe, free some space and run the command again"
+    if "locked" in text:
+        return f"another process has held it for {LOCK_SECONDS:.0f} seconds; wait for it, or name another with --store"
+    if "unable to open" in text or "readonly" in text:
+        return f"{text}; check the path and its permissions, or name another with --store"
+    return f"{text}; what was stored before is safe"
