@@ -108,6 +108,7 @@ async def evolve_async(
             offline=config.offline,
             max_requests=config.max_requests,
         )
+        stack.callback(asker.close)
         committer = Committer(output, watch, seeds=seeds, keep=config.keep, target=config.n)
         committer.reject_input(seeds.rejects())
         run = Run(

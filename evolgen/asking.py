@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 from evolgen.parsing import visible
 from evolgen.prompts import Message
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 Role = Literal["evolve", "judge", "answer"]
 """What a question is for; it decides which of the run's models is asked."""
 
@@ -55,7 +57,7 @@ class Request:
             "repeat": self.repeat or None,
         }
         asked = {name: value for name, value in question.items() if value is not None} | dict(identity)
-        return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).digest()
+        return hashlib.sha256(_canonical(asked).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

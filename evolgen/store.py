@@ -1,18 +1,14 @@
 """The store of answers that were paid for: SQLite, one row an answer, keyed by the digest of the question.
 
-Writes go through one thread that commits whatever is waiting as one transaction, so that a write costs one
-fsync however many calls finish at the same moment. Reads are single look-ups in the calling thread (about 20
+Answers are written in groups, one transaction and one fsync each. Reads are single look-ups (about 20
 microseconds). Two processes may share a store: the first answer to a question stays, and both get that one.
 """
 
 from __future__ import annotations
 
-import queue
 import sqlite3
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,7 +17,7 @@ from evolgen.errors import StoreError
 APPLICATION_ID = 0x45564F4C  # "EVOL": tells a store from any other SQLite file
 LOCK_SECONDS = 30.0
 GROUP = 512
-"""Answers in one transaction at the most; bounds how long a writer holds the lock."""
+"""Answers in one transaction at the most; bounds how long a writer holds the file's lock."""
 
 
 class Stored(NamedTuple):
@@ -37,8 +33,8 @@ class Answers(Protocol):
     def get(self, key: bytes) -> Stored | None:
         """The answer to a question, or None."""
 
-    def put(self, key: bytes, answer: str) -> Future[Stored]:
-        """Keep an answer; done once it is durable, with what the store holds for the key from now on."""
+    def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
+        """Keep (key, answer) pairs durably; returns what the store holds for each from now on."""
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -60,9 +56,6 @@ class Store:
             self._writer = self._open()
         except (sqlite3.Error, OSError) as error:
             raise self._failure("can't be opened", error) from error
-        self._queue: queue.SimpleQueue[tuple[bytes, str, Future[Stored]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_groups, name="evolgen-store", daemon=True)
-        self._thread.start()
 
     def get(self, key: bytes) -> Stored | None:
         """The answer to a question, or None."""
@@ -71,17 +64,27 @@ class Store:
         except sqlite3.Error as error:
             raise self._failure("can't be read", error) from error
 
-    def put(self, key: bytes, answer: str) -> Future[Stored]:
-        """Keep an answer; the future is done once it is on disk."""
-        future: Future[Stored] = Future()
-        future.set_running_or_notify_cancel()  # from here on it can't be cancelled: the answer is paid for
-        self._queue.put((key, answer, future))
-        return future
+    def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
+        """Keep (key, answer) pairs in one transaction; returns once they are on disk.
+
+        Of two answers to one question the first stays. Takes at most `GROUP` pairs; one thread at a time may call.
+        """
+        now = time.time()
+        # One statement is one transaction, and one passage out of Python and back: with several, this thread would
+        # wait for the interpreter's lock after each of them, and every call in flight with it.
+        values = ", ".join(["(?, ?, ?)"] * len(group))
+        fields = [field for key, answer in group for field in (key, answer, now)]
+        try:
+            inserted = self._writer.execute(f"INSERT OR IGNORE INTO answers VALUES {values}", fields).rowcount
+            fresh = inserted == len(group)
+            return [
+                (None if fresh else self._select(self._writer, key)) or Stored(answer, now) for key, answer in group
+            ]
+        except sqlite3.Error as error:
+            raise self._failure("can't be written", error) from error
 
     def close(self) -> None:
-        """Commit what is waiting and let the file go."""
-        self._queue.put(None)
-        self._thread.join()
+        """Let the file go."""
         self._reader.close()
         self._writer.close()
 
@@ -115,36 +118,6 @@ class Store:
                 "upgrade evolgen or name another with --store"
             )
         return version
-
-    def _write_groups(self) -> None:
-        closing = False
-        while not closing:
-            group = [self._queue.get()]
-            while len(group) < GROUP and not self._queue.empty():
-                group.append(self._queue.get())
-            closing = None in group
-            self._commit([entry for entry in group if entry is not None])
-
-    def _commit(self, group: list[tuple[bytes, str, Future[Stored]]]) -> None:
-        if not group:
-            return
-        now = time.time()
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            self._writer.executemany(
-                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", [(key, answer, now) for key, answer, _ in group]
-            )
-            held = [self._select(self._writer, key) or Stored(answer, now) for key, answer, _ in group]
-            self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._writer.in_transaction:
-                self._writer.rollback()
-            failure = self._failure("can't be written", error)
-            for *_, future in group:
-                future.set_exception(failure)
-            return
-        for (*_, future), stored in zip(group, held, strict=True):
-            future.set_result(stored)
 
     @staticmethod
     def _select(db: sqlite3.Connection, key: bytes) -> Stored | None:

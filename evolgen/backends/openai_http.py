@@ -30,6 +30,10 @@ ADAPTABLE = ("schema", "max_tokens", "temperature", "top_p", "presence_penalty",
 """Parameters that an endpoint may refuse; the question is then put without them, or in another form."""
 
 
+TELEMETRY = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async", "Retry-Count")
+"""The client's X-Stainless-* headers, which tell the endpoint about this machine: evolgen sends none of them."""
+
+
 class OpenAIBackend:
     """One endpoint: all models behind a base URL.
 
@@ -85,6 +89,7 @@ class OpenAIBackend:
                 api_key=self._key(),
                 max_retries=0,
                 timeout=self._timeout,
+                default_headers={f"X-Stainless-{name}": openai.Omit() for name in TELEMETRY},  # type: ignore[misc]
                 http_client=openai.DefaultAioHttpClient(limits=limits, trust_env=not _is_loopback(self._base_url)),
             )
         except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:

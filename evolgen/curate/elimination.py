@@ -72,8 +72,11 @@ def stop_words(answer: str) -> str | None:
     >>> stop_words("42") is None
     True
     """
-    found = [word.lower().replace("’", "'") for word in _WORD.findall(answer)]
-    if any(word not in STOP_WORDS for word in found) or (not found and _has_symbol(answer)):
+    word = None
+    for word in _WORD.finditer(answer):
+        if word[0].lower().replace("’", "'") not in STOP_WORDS:
+            return None
+    if word is None and _has_symbol(answer):
         return None
     return "the answer is only punctuation and stop words"
 

@@ -10,6 +10,7 @@ from typing import Any
 from evolgen.asking import Answer, Request, Role
 from evolgen.backends import Response, Teacher
 from evolgen.engine.events import Asked, Failed, Observer, Replayed, StopRequested, Stored
+from evolgen.engine.keep import GroupCommit
 from evolgen.engine.limits import Backoff, Slots
 from evolgen.errors import (
     BudgetReached,
@@ -51,6 +52,7 @@ class Asker:
         self.stopped: EvolgenError | None = None
         self.answered = 0
         self._store = store
+        self._keeper = GroupCommit(store)
         self._teachers = teachers
         self._slots = {teacher.backend: Slots(teacher.concurrency) for teacher in teachers.values()}
         self._observe = observer
@@ -77,6 +79,10 @@ class Asker:
     def halt(self) -> None:
         """Ask nothing more because the work is done: a stop without a reason."""
         self._stopping.set()
+
+    def close(self) -> None:
+        """Store what came last."""
+        self._keeper.close()
 
     async def ask(self, position: int, request: Request) -> Answer:
         """The answer to a question of the lineage at a commit position; raises Refused, Unanswered or Halt."""
@@ -162,14 +168,18 @@ class Asker:
 
     async def _keep(self, request: Request, teacher: Teacher, key: bytes, response: Response) -> Answer:
         try:
-            stored = await asyncio.wrap_future(self._store.put(key, json.dumps(response)))
+            answer = json.dumps(response)
+            stored = await self._keeper.keep(key, answer)
         except StoreError as error:
             self.stop(_late(error))
             raise Halt from error
         usage = response.get("usage")
         self.answered += 1
         self._observe(Stored(request.role, usage if isinstance(usage, dict) else {}))
-        return Answer.read(key, teacher.name, json.loads(stored.answer))
+        first = (
+            response if stored.answer is answer else json.loads(stored.answer)
+        )  # another process may have been first
+        return Answer.read(key, teacher.name, first)
 
     def _note_life(self, error: TeacherError) -> None:
         """Connection errors and nothing else for a while mean that the teacher is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -87,7 +88,7 @@ class Run(Generic[T]):
 
     async def run(self, visits: Iterator[T]) -> None:
         """Run to the end, or until the asker is stopped; then `asker.stopped` says why."""
-        with _stop_on_signals(self._asker):
+        with _stop_on_signals(self._asker), _rare_collections():
             lineages = in_order(
                 visits, self._follow, width=self._width, may_start=self._may_start, finished=self._forecast.heard
             )
@@ -171,3 +172,20 @@ def _stop_on_signals(asker: Asker) -> Iterator[None]:
     finally:
         for number in caught:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Have the garbage collector look less often, and not at what was there before the run.
+
+    The objects of a call live as long as the call, so the collector walks all calls in flight, and all modules,
+    for nothing: it took a sixth of the time of a request.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

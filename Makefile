@@ -1,0 +1,35 @@
+# Everything happens in .venv; each target installs what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test bench clean
+
+demo: .venv/.demo
+	$(BIN)/evolgen models pull smollm2-135m
+	$(BIN)/evolgen evolve examples/seeds.jsonl -o demo/evolved.jsonl -n 12 --rounds 2 --max-tokens 256
+
+test: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(BIN)/pytest -q -m slow
+
+bench: .venv/.dev
+	$(BIN)/python -m tests.bench.engine
+
+clean:
+	rm -rf .venv demo dist .evolgen
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "evolgen needs Python 3.11 or newer; name one with make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,local]'
+	@touch $@

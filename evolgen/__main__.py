@@ -1,0 +1,5 @@
+"""`python -m evolgen`."""
+
+from evolgen.cli.main import main
+
+main()

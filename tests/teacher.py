@@ -1,0 +1,116 @@
+"""A teacher on loopback that speaks OpenAI's API over real HTTP, and misbehaves when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+Body = dict[str, Any]
+Reply = Callable[[Body], Awaitable[web.StreamResponse]]
+
+
+def question(body: Body) -> str:
+    """What the last message (or the prompt) says."""
+    return str(body["messages"][-1]["content"] if "messages" in body else body["prompt"])
+
+
+def kind(body: Body) -> str:
+    """Whether a request evolves, judges or answers, told by the shipped prompts."""
+    system = body["messages"][0]["content"] if "messages" in body else ""
+    if "compare two instructions" in system:
+        return "judge"
+    return "evolve" if "instructions for AI assistants" in system else "answer"
+
+
+def digest(body: Body) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def sensible(body: Body) -> str:
+    """An answer that passes all rules and depends on nothing but the request."""
+    match kind(body):
+        case "judge":
+            return "Not Equal"
+        case "evolve":
+            return f"{question(body)[-60:]} Also consider case {digest(body)[:8]}."
+        case _:
+            return f"The result is {digest(body)[:12]}, for these reasons."
+
+
+def completion(text: str | None, finish_reason: str = "stop", **message: Any) -> web.Response:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text} | message, "finish_reason": finish_reason}
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
+
+
+async def behave(body: Body) -> web.StreamResponse:
+    """Reply sensibly and at once."""
+    return completion(sensible(body))
+
+
+class Teacher:
+    """Serves `reply` in a thread of its own; a context manager.
+
+    `calls` holds the body of every request in the order of arrival, `paid` counts the finished responses by digest.
+    """
+
+    def __init__(self, reply: Reply = behave) -> None:
+        self.reply = reply
+        self.calls: list[Body] = []
+        self.headers: list[dict[str, str]] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def asked(self) -> list[str]:
+        """The digests of all requests in the order of arrival."""
+        return [digest(body) for body in self.calls]
+
+    def __enter__(self) -> Teacher:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._start())
+        self._loop.run_forever()
+
+    async def _start(self) -> None:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v1/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self._ready.set()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.calls.append(body)
+        self.headers.append(dict(request.headers) | {"path": request.path})
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            return await self.reply(body)
+        finally:
+            self._in_flight -= 1
