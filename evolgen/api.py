@@ -92,7 +92,9 @@ async def evolve_async(
         roles = teachers.by_role()
         output = Output(config.out, force=config.force)
         stack.callback(output.close)
-        watch.also(ProgressFile(output.files.progress, watch.tally, config.n))
+        progress = ProgressFile(output.files.progress, watch.tally, config.n)
+        stack.callback(progress.close)
+        watch.also(progress)
         store = Store(config.store)
         stack.callback(store.close)
         if not teachers.named:

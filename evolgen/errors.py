@@ -21,6 +21,8 @@ Each message says what is wrong, where, and what to do about it, in a sentence o
 
 from __future__ import annotations
 
+GO_ON = "run the same command again to go on"
+
 
 class EvolgenError(Exception):
     """The root: a message for a person, and the exit code of a command that it ends."""

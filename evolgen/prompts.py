@@ -80,13 +80,13 @@ class PromptLibrary:
         for folder in self._folders:
             path = folder / f"{name}.txt"
             if path.is_file():
-                template = parse_template(str(path), _read(path))
+                template = parse_template(name, _read(path))
                 break
         else:
             raise UsageError(f"there is no prompt template {name}.txt in {' or '.join(map(str, self._folders))}")
         for placeholder in needs:
             if placeholder not in template.placeholders:
-                raise UsageError(f"template {template.name}: its last section must contain {{{placeholder}}}")
+                raise UsageError(f"template {path}: its last section must contain {{{placeholder}}}")
         return template
 
     def names(self, group: str) -> list[str]:

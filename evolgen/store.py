@@ -129,6 +129,8 @@ class Store:
 
 
 def _explain(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror}; check the path and its permissions, or name another with --store"
     text = str(error)
     if "malformed" in text or "not a database" in text:
         return "the file is damaged or not a store; move it away, or name another with --store"

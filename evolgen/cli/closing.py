@@ -58,15 +58,14 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
     )
     if summary.no_verdict:
         yield f"{summary.no_verdict} rows were kept although the judge gave no readable verdict"
-    if summary.surplus:
+    if summary.surplus and summary.published:
         yield f"{summary.surplus} answers were not needed for the rows; they stay in the store"
     oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""
     yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
-    part = "" if summary.published else ".part"
-    yield f"accepted: {summary.out}{part}"
-    yield f"rejected: {summary.rejected_out}{part}"
-    if summary.published:
-        yield f"manifest: {summary.manifest}"
+    for label, path in (("accepted", summary.out), ("rejected", summary.rejected_out), ("manifest", summary.manifest)):
+        shown = path if summary.published else path.with_name(f"{path.name}.part")
+        if shown.exists():
+            yield f"{label}: {shown}"
 
 
 def _short(text: str) -> str:

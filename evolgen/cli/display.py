@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from evolgen.engine.events import Event, Failed, Fetching, Notice, Planned, StopRequested, Tally
+from evolgen.errors import Denied, Stopped
 
 LIVE_EVERY = 0.1
 PLAIN_EVERY = 10.0
@@ -60,13 +61,12 @@ class Display:
                 self._say(text)
             case Fetching():
                 self._show_fetching(event)
-            case Failed(error=error) if error.rule not in self._warned:
+            case Failed(error=error) if error.rule not in self._warned and not isinstance(error, Denied):
                 self._warned.add(error.rule)
-                self._say(
-                    f"{error} - {'the row is rejected' if event.final else 'asking again'}; further ones are counted"
-                )
-            case StopRequested(reason=reason):
-                self._say(f"{reason}; waiting for {self._tally.in_flight} calls in flight (Ctrl-C again: at once)")
+                what = "the row is rejected" if event.final else "asking again"
+                self._say(f"{error}: {what} (said once for each kind of failure)")
+            case StopRequested(reason=reason) if isinstance(reason, Stopped) and self._tally.in_flight:
+                self._say(f"stopping: {self._tally.in_flight} calls in flight finish first (Ctrl-C stops at once)")
         if time.monotonic() >= self._next and self._rows is not None:
             self._next = time.monotonic() + self._every
             self._show(self._rows)

@@ -12,7 +12,7 @@ import typer
 import evolgen
 from evolgen.cli.options import Debug, Json, settings_command
 from evolgen.config import EvolveConfig
-from evolgen.errors import EvolgenError, Stopped
+from evolgen.errors import EvolgenError, Interrupted, Stopped
 
 app = typer.Typer(
     help="Grow instruction datasets: Evol-Instruct on any OpenAI-compatible teacher or a local LLaMA-family model.",
@@ -49,7 +49,7 @@ def _evolve(settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
         else:
             closing.show(summary, settings["seeds"])
         if summary.stopped is not None:
-            raise Stopped(f"stopped early: {summary.stopped}. To go on, run the same command again")
+            raise Stopped(f"stopped early: {summary.stopped}")
 
 
 app.command("evolve", help="Evolve seed instructions and answer them (Evol-Instruct).")(
@@ -81,7 +81,7 @@ def list_models() -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in ("name", "parameters", "size", "context", "licence", "here", "good for"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=name != "good for")
     for entry in models.CATALOGUE.values():
         here = "yes" if models.cached(entry) else "no"
         size = f"{entry.size / 1e6:.0f} MB"
@@ -120,6 +120,8 @@ class _errors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            error = Interrupted("stopped at once; what was paid for is in the store")
         if not isinstance(error, EvolgenError):
             return
         if self._debug:

@@ -28,7 +28,9 @@ def settings_command(model: type[Settings], call: Callable[..., None]) -> Callab
 
     def command(**given: Any) -> None:
         as_json, debug = given.pop("json"), given.pop("debug")
-        settings = {name: value for name, value in given.items() if value not in (None, False, [])}
+        settings = {
+            name: value for name, value in given.items() if not (value is None or value is False or value == [])
+        }
         call(settings, as_json=as_json, debug=debug)
 
     own = [name for name in model.model_fields if name not in Settings.model_fields]
@@ -47,7 +49,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     shown = str(default) if default not in (None, False) else None
     help = (field.description or "") + (f" [default: {shown}]" if shown else "")
     if name in ARGUMENTS:
-        option: Any = typer.Argument(help=help, show_default=False)
+        option: Any = typer.Argument(help=help, show_default=False, metavar=f"{name.upper()}...")
     else:
         flag = f"--{name.replace('_', '-')}"
         names = [SHORT[name]] if name == SHORT.get(name, "").strip("-") else [flag, *filter(None, [SHORT.get(name)])]

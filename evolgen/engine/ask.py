@@ -13,6 +13,7 @@ from evolgen.engine.events import Asked, Failed, Observer, Replayed, StopRequest
 from evolgen.engine.keep import GroupCommit
 from evolgen.engine.limits import Backoff, Slots
 from evolgen.errors import (
+    GO_ON,
     BudgetReached,
     ConnectionFailed,
     Denied,
@@ -119,7 +120,7 @@ class Asker:
         if self._offline:
             self.stop(NotStored(
                 f"--offline: the store has no answer to a question ({request.role}, key {key.hex()[:16]}); "
-                "the inputs or settings differ from the run that filled it"
+                "run it without --offline to ask for what is missing"
             ))  # fmt: skip
         if self._stopping.is_set():
             raise Halt
@@ -162,7 +163,7 @@ class Asker:
             raise Halt
         if self._requests_left is not None:
             if self._requests_left == 0:
-                self.stop(BudgetReached(f"--max-requests {self._max_requests}: all of them are spent"))
+                self.stop(BudgetReached(f"--max-requests {self._max_requests}: all of them are spent; {GO_ON}"))
                 raise Halt
             self._requests_left -= 1
 
@@ -190,7 +191,9 @@ class Asker:
         if self._silent_since is None:
             self._silent_since = now
         if now - self._silent_since >= self._backoff.patience:
-            self.stop(Unreachable(f"the teacher can't be reached for {self._backoff.patience:g} s ({error})"))
+            self.stop(
+                Unreachable(f"the teacher gave no sign of life for {self._backoff.patience:g} s ({error}); {GO_ON}")
+            )
 
     def _give_up(self, attempt: int, error: TeacherError) -> bool:
         """Whether a question has had its attempts; while the whole teacher is silent none is given up."""

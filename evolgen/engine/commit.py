@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Literal
 
@@ -13,6 +13,8 @@ from evolgen.records import Match, Record, Seed
 
 DRY_WINDOW = 200
 """Candidates over which the yield is watched when a number of rows is wanted."""
+
+ACCEPTED = "accepted"
 
 DRY_YIELD = 0.01
 """Below this share of accepted rows in the window, more rows are out of reach."""
@@ -39,7 +41,7 @@ class Committer:
         self._observe = observer
         self._keep = keep
         self._target = target
-        self._recent: deque[bool] = deque(maxlen=DRY_WINDOW)
+        self._recent: deque[str] = deque(maxlen=DRY_WINDOW)
         self._rows = ExactIndex()
         self._seeds = ExactIndex()
         for seed in seeds:
@@ -53,7 +55,11 @@ class Committer:
     @property
     def dry(self) -> bool:
         """Whether hardly any of the last candidates was accepted."""
-        return len(self._recent) == DRY_WINDOW and sum(self._recent) < DRY_YIELD * DRY_WINDOW
+        return len(self._recent) == DRY_WINDOW and self._recent.count(ACCEPTED) < DRY_YIELD * DRY_WINDOW
+
+    def recent_yield(self) -> str:
+        """What became of the last candidates, the most frequent fate first: "exact 150, equal 48, accepted 2"."""
+        return ", ".join(f"{fate} {count}" for fate, count in Counter(self._recent).most_common())
 
     def reject_input(self, rejects: Iterable[Record]) -> None:
         """Write the input rows that hold no seed; they say nothing about the yield."""
@@ -69,11 +75,10 @@ class Committer:
             self._write(self._judge_novelty(row))
 
     def _write(self, row: Record) -> None:
-        accepted = row.rejection is None
-        if accepted:
+        if row.rejection is None:
             self._rows.add(row, "out")
-        self.accepted += accepted
-        self._recent.append(accepted)
+            self.accepted += 1
+        self._recent.append(ACCEPTED if row.rejection is None else row.rejection.rule)
         self._output.write(row)
         self._observe(Committed(row))
 

@@ -102,7 +102,6 @@ class Output:
             self._rejected.publish()
             replace_file(self.files.manifest, text + "\n")
             self._accepted.publish()
-            self.files.progress.unlink(missing_ok=True)
         except OSError as error:
             raise self._failed(error) from error
 

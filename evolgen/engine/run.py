@@ -15,7 +15,7 @@ from evolgen.asking import Answer, Ask, Request
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.commit import DRY_WINDOW, Committer
 from evolgen.engine.order import in_order
-from evolgen.errors import Interrupted, Stopped, TargetUnreachable
+from evolgen.errors import GO_ON, Interrupted, Stopped, TargetUnreachable
 from evolgen.records import Record
 
 T = TypeVar("T")
@@ -112,8 +112,9 @@ class Run(Generic[T]):
         elif self._target is not None and self._committer.dry:
             self._asker.stop(
                 TargetUnreachable(
-                    f"-n {self._target}: of the last {DRY_WINDOW} candidates hardly any was accepted, "
-                    f"{self._committer.accepted} rows are there"
+                    f"-n {self._target} can't be reached: {self._committer.accepted} rows are there, and the last "
+                    f"{DRY_WINDOW} candidates gave {self._committer.recent_yield()}; give more seeds, other operators "
+                    "or another model"
                 )
             )
 
@@ -158,7 +159,7 @@ def _stop_on_signals(asker: Asker) -> Iterator[None]:
             if task is not None:
                 task.cancel()
         else:
-            asker.stop(Interrupted("stopped at your wish"))
+            asker.stop(Interrupted(f"interrupted; {GO_ON}"))
 
     caught = (signal.SIGINT, signal.SIGTERM)
     try:

@@ -92,7 +92,7 @@ class Seeds(Sequence[Seed]):
     """
 
     def __init__(self, rows: Iterable[RawRow], pipeline: str, *, strict: bool = False) -> None:
-        """Raises UsageError if there is no usable row, or, if `strict`, at the first unusable one."""
+        """Read all rows; raises UsageError if none is usable, or, if `strict`, at the first unusable one."""
         self._spool: Spool[Seed] = Spool()
         self._rejects: Spool[Record] = Spool()
         self._addresses = array("Q")
@@ -115,8 +115,8 @@ class Seeds(Sequence[Seed]):
             self._addresses.append(self._spool.append(seed))
         if not self._addresses:
             first = next(self.rejects(), None)
-            why = f"; {first.rejection.reason}" if first and first.rejection else ""
-            raise UsageError(f"the input holds no usable seed instruction{why}")
+            why = first.rejection.reason if first and first.rejection else "it is empty"
+            raise UsageError(f"the input holds no usable seed instruction: {why}")
 
     def __len__(self) -> int:
         return len(self._addresses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from evolgen.formats.rows import read_rows
 from evolgen.formats.seeds import Unusable, instruction_of, source_rows
 from evolgen.records import record_id
 
-LOOK_AT = 1000
+LOOK_AT = 500
 """Rows of the output from which the examples are picked."""
 
 
@@ -24,17 +25,20 @@ class Example(NamedTuple):
 
 
 def examples(out: Path, seeds: Iterable[str | Path | dict[str, Any]], most: int = 5) -> list[Example]:
-    """The first accepted row of each operator, up to `most` rows."""
+    """The first accepted row of each operator, up to `most` rows, from the first round where it has one."""
     picked: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(read_rows(str(out))):
-        if number == LOOK_AT or len(picked) == most:
-            break
-        if row.problem is None and row.value["provenance"]["round"] > 0:
-            picked.setdefault(row.value["provenance"]["operator"], row.value)
-    texts = _seed_texts({row["provenance"]["root"] for row in picked.values()}, seeds)
+    for row in itertools.islice(read_rows(str(out)), LOOK_AT):
+        provenance = row.value["provenance"]
+        known = picked.get(provenance["operator"])
+        if provenance["round"] > 0 and (known is None or provenance["round"] < known["provenance"]["round"]):
+            picked[provenance["operator"]] = row.value
+    rows = sorted(picked.values(), key=lambda row: int(row["provenance"]["round"]))[:most]
+    texts = _seed_texts({row["provenance"]["root"] for row in rows}, seeds)
     return [
-        Example(texts.get(row["provenance"]["root"], ""), operator, row["instruction"], row["output"])
-        for operator, row in picked.items()
+        Example(
+            texts.get(row["provenance"]["root"], ""), row["provenance"]["operator"], row["instruction"], row["output"]
+        )
+        for row in rows
     ]
 
 

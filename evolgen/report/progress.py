@@ -43,3 +43,8 @@ class ProgressFile:
         }
         with contextlib.suppress(OSError):  # watching must not end a run
             replace_file(self._path, json.dumps(state) + "\n")
+
+    def close(self) -> None:
+        """Take the file away: the run is over, and its summary says the rest."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)

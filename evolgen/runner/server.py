@@ -68,5 +68,5 @@ def _start(model: Path, slots: int, key: str) -> Any:
         return xllamacpp.Server(params)
     except RuntimeError as error:
         raise ModelError(
-            f"local:{model}: llama.cpp can't load it; the file is damaged or of a kind it doesn't know ({error})"
+            f"local:{model}: llama.cpp can't load it; the file is damaged (fetch it again) or of a kind it doesn't know"
         ) from error
