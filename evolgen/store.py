@@ -38,7 +38,8 @@ class Answers(Protocol):
 
 
 def _create(db: sqlite3.Connection) -> None:
-    db.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID")
+    # not WITHOUT ROWID: answers of some kilobytes would lie in the tree of the keys, whose pages a write copies
+    db.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL, created REAL NOT NULL)")
 
 
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create]

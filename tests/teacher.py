@@ -57,7 +57,7 @@ async def behave(body: Body) -> web.StreamResponse:
 class Teacher:
     """Serves `reply` in a thread of its own; a context manager.
 
-    `calls` holds the body of every request in the order of arrival, `paid` counts the finished responses by digest.
+    `calls` holds the body of every request in the order of arrival, `headers` its headers and path.
     """
 
     def __init__(self, reply: Reply = behave) -> None:
@@ -86,6 +86,7 @@ class Teacher:
         return self
 
     def __exit__(self, *error: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -97,7 +98,7 @@ class Teacher:
     async def _start(self) -> None:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
         await site.start()

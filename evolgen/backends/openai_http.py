@@ -106,15 +106,28 @@ class OpenAIBackend:
                 response = await client.post(path, body=body, cast_to=object)
         except openai.APIStatusError as error:
             raise _status_error(error) from error
-        except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException) as error:
-            raise Unanswered("timeout", f"no answer within {self._timeout:g} s (--timeout)") from error
         except json.JSONDecodeError as error:
             raise Unanswered("malformed", f"the response is not JSON: {error}") from error
         except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise ConnectionFailed("connection", f"the connection failed: {_root_cause(error)}") from error
+            raise self._connection_error(error) from error
         except (openai.OpenAIError, ValueError) as error:
             raise Unanswered("malformed", f"the response can't be read: {type(error).__name__}") from error
         return _checked(response)
+
+    def _connection_error(self, error: BaseException) -> Unanswered:
+        """Tell a call that took too long from one whose connection failed.
+
+        The client calls a dropped connection a timeout too, so what lies beneath its exception decides.
+        """
+        cause = error
+        timeout = isinstance(cause, TimeoutError)
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+            timeout |= isinstance(cause, TimeoutError)
+        if timeout:
+            return Unanswered("timeout", f"no answer within {self._timeout:g} s (--timeout)")
+        said = " ".join(str(cause).split())[:200] or type(cause).__name__
+        return ConnectionFailed("connection", f"the connection failed: {said}")
 
 
 def _checked(response: object) -> Response:
@@ -212,12 +225,6 @@ def _retry_after(error: openai.APIStatusError) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     return None
-
-
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def _is_loopback(url: str | None) -> bool:

@@ -22,6 +22,9 @@ class OutputFiles:
     """The names that belong to `-o OUT`."""
 
     def __init__(self, out: Path) -> None:
+        """Raises UsageError if `out` is a folder."""
+        if out.is_dir():
+            raise UsageError(f"-o {out}: this is a folder; name a file such as {out / 'evolved.jsonl'}")
         stem = out.with_suffix("") if out.suffix == ".jsonl" else out
         self.accepted = out
         self.rejected = stem.with_name(f"{stem.name}.rejected.jsonl")
@@ -72,8 +75,6 @@ class Output:
 
     def __init__(self, out: Path, *, force: bool = False) -> None:
         self.files = OutputFiles(out)
-        if out.is_dir():
-            raise UsageError(f"-o {out}: this is a folder; name a file such as {out / 'evolved.jsonl'}")
         if out.exists() and not self.files.manifest.exists() and not force:
             raise UsageError(f"-o {out}: the file exists and is not evolgen's (it has no manifest); "
                              "name another, or overwrite it with --force")  # fmt: skip

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -41,7 +42,7 @@ def read_rows(source: str) -> Iterator[RawRow]:
     try:
         with path.open("rb") as file:
             yield from _read(path, file)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{source}: it can't be read: {reason}") from error
 
@@ -73,7 +74,7 @@ def _sniffed(stream: IO[bytes]) -> Iterator[RawRow]:
 
 
 def _jsonl(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
-    reader = jsonlines.Reader(file, loads=_loads)
+    reader = jsonlines.Reader(_lines(file), loads=_loads)
     for number in itertools.count(1):
         try:
             value = reader.read(skip_empty=False)
@@ -85,6 +86,14 @@ def _jsonl(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
                 yield RawRow(f"{name}:{number}", line, str(error).removesuffix(f" (line {error.lineno})"))
         else:
             yield RawRow(f"{name}:{number}", value)
+
+
+def _lines(file: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a file; a gzip stream that breaks off must not look like its end."""
+    try:
+        yield from file
+    except EOFError as error:
+        raise OSError(str(error)) from error
 
 
 def _loads(text: str | bytes) -> Any:

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import time
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from evolgen.asking import Answer, Request
+from evolgen.backends.openai_http import OpenAIBackend
+from evolgen.errors import ConnectionFailed, Denied, Refused, Unanswered, UsageError
+from tests.teacher import Body, Reply, Teacher, completion
+
+pytestmark = pytest.mark.anyio
+
+CHAT = Request("evolve", (("system", "S"), ("user", "U")), temperature=0.5, top_p=0.9, max_tokens=7, stop=("X",))
+
+
+async def ask(teacher: Teacher, request: Request = CHAT, timeout: float = 5.0) -> Any:
+    backend = OpenAIBackend(teacher.url, lambda: "secret-key", timeout=timeout, connections=4)
+    try:
+        return await backend.complete("m", request)
+    finally:
+        await backend.close()
+
+
+def replying(response: web.StreamResponse | Exception) -> Reply:
+    async def reply(body: Body) -> web.StreamResponse:
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    return reply
+
+
+def error(status: int, message: str = "no", headers: dict[str, str] | None = None, **more: Any) -> web.Response:
+    return web.json_response({"error": {"message": message} | more}, status=status, headers=headers)
+
+
+async def test_a_chat_is_asked_with_every_parameter_and_the_key(teacher: Teacher) -> None:
+    response = await ask(teacher)
+    assert teacher.calls[0] == {
+        "model": "m",
+        "messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}],
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 7,
+        "stop": ["X"],
+    }
+    assert teacher.headers[0]["Authorization"] == "Bearer secret-key"
+    assert not [name for name in teacher.headers[0] if name.lower().startswith("x-stainless-runtime")]
+    assert response["form"] == {"path": "/chat/completions", "without": []}
+    assert Answer.read(b"\x01" * 32, "m", response).text.startswith("The result is")
+
+
+async def test_a_plain_completion_goes_to_its_own_path(teacher: Teacher) -> None:
+    teacher.reply = replying(web.json_response({"choices": [{"text": "continued", "finish_reason": "stop"}]}))
+    response = await ask(teacher, Request("answer", prompt="Once upon"))
+    assert teacher.headers[0]["path"] == "/v1/completions"
+    assert teacher.calls[0] == {"model": "m", "prompt": "Once upon"}
+    assert Answer.read(b"", "m", response).text == "continued"
+
+
+@pytest.mark.parametrize(
+    ("response", "kind", "rule"),
+    [
+        (error(401), Denied, "denied"),
+        (error(403), Denied, "denied"),
+        (error(404), Denied, "denied"),
+        (error(402), Denied, "quota"),
+        (error(429, code="insufficient_quota"), Denied, "quota"),
+        (error(429), Unanswered, "rate_limited"),
+        (error(408), Unanswered, "http_408"),
+        (error(500), Unanswered, "http_500"),
+        (web.Response(status=503, text="<html>"), Unanswered, "http_503"),
+        (error(400, code="context_length_exceeded"), Refused, "context_length"),
+        (error(400, "the request exceeds the available context size"), Refused, "context_length"),
+        (error(400, code="content_filter"), Refused, "content_filter"),
+        (error(400), Refused, "bad_request"),
+        (error(422), Refused, "bad_request"),
+        (web.Response(text="<html>hi</html>", content_type="text/html"), Unanswered, "malformed"),
+        (web.Response(text='{"choices": [', content_type="application/json"), Unanswered, "malformed"),
+        (web.Response(text="", content_type="application/json"), Unanswered, "malformed"),
+        (web.json_response({"choices": []}), Unanswered, "no_choices"),
+        (web.json_response({"choices": [None]}), Unanswered, "malformed"),
+        (web.json_response({"choices": [{"message": None}]}), Unanswered, "malformed"),
+        (web.json_response("text"), Unanswered, "malformed"),
+    ],
+)
+async def test_each_failure_becomes_one_error(
+    teacher: Teacher, response: web.Response, kind: type[Exception], rule: str
+) -> None:
+    teacher.reply = replying(response)
+    with pytest.raises(kind) as caught:
+        await ask(teacher)
+    assert getattr(caught.value, "rule", None) == rule
+    assert "secret-key" not in str(caught.value)
+    assert type(caught.value) is kind
+
+
+async def test_retry_after_is_read_as_seconds_and_as_a_date(teacher: Teacher) -> None:
+    for value, least, most in [
+        ("7", 7, 7),
+        (email.utils.formatdate(time.time() + 30, usegmt=True), 25, 31),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 0, 0),
+    ]:
+        teacher.reply = replying(error(429, headers={"Retry-After": value}))
+        with pytest.raises(Unanswered) as caught:
+            await ask(teacher)
+        assert caught.value.retry_after is not None
+        assert least <= caught.value.retry_after <= most
+    teacher.reply = replying(error(503, headers={"Retry-After": "soon"}))
+    with pytest.raises(Unanswered) as caught:
+        await ask(teacher)
+    assert caught.value.retry_after is None
+
+
+async def test_no_answer_in_time_is_a_timeout(teacher: Teacher) -> None:
+    async def hang(body: Body) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return completion("late")
+
+    teacher.reply = hang
+    with pytest.raises(Unanswered, match=r"no answer within 0\.2 s"):
+        await ask(teacher, timeout=0.2)
+
+
+async def test_a_slow_drip_is_a_timeout() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0.02)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    backend = OpenAIBackend(
+        f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", lambda: "k", timeout=0.3, connections=1
+    )
+    with pytest.raises(Unanswered) as caught:
+        await backend.complete("m", CHAT)
+    assert caught.value.rule == "timeout"
+    await backend.close()
+    server.close()
+
+
+async def test_a_broken_connection_is_a_connection_failure() -> None:
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.close()
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"choi')
+        writer.close()
+
+    for handler in (drop, cut):
+        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        backend = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=5, connections=1)
+        with pytest.raises(ConnectionFailed):
+            await backend.complete("m", CHAT)
+        await backend.close()
+        server.close()
+        await server.wait_closed()
+    refused = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=5, connections=1)
+    with pytest.raises(ConnectionFailed, match="the connection failed"):
+        await refused.complete("m", CHAT)
+
+
+async def test_a_refused_schema_is_learned_once_per_endpoint(teacher: Teacher) -> None:
+    async def no_schemas(body: Body) -> web.StreamResponse:
+        if "response_format" in body:
+            return error(400, "response_format of type json_schema is not supported")
+        return completion('{"a": 1}')
+
+    teacher.reply = no_schemas
+    backend = OpenAIBackend(teacher.url, lambda: "k", timeout=5, connections=1)
+    request = Request("answer", (("user", "U"),), schema={"type": "object"})
+    first = await backend.complete("m", request)
+    await backend.complete("m", request)
+    await backend.close()
+    assert first["form"]["without"] == ["schema"]
+    assert ["response_format" in body for body in teacher.calls] == [True, False, False]
+    assert teacher.calls[0]["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert json.dumps({"type": "object"}) in teacher.calls[1]["messages"][-1]["content"]
+
+
+async def test_newer_models_get_the_parameters_that_they_take(teacher: Teacher) -> None:
+    async def picky(body: Body) -> web.StreamResponse:
+        if "max_tokens" in body:
+            return error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        if "temperature" in body:
+            return error(400, "Only the default is possible here", param="temperature")
+        return completion("fine")
+
+    teacher.reply = picky
+    response = await ask(teacher)
+    assert response["form"]["without"] == ["max_tokens", "temperature"]
+    assert teacher.calls[-1]["max_completion_tokens"] == 7
+    assert "top_p" in teacher.calls[-1]
+
+
+async def test_a_400_that_persists_is_a_refusal_and_no_endless_loop(teacher: Teacher) -> None:
+    async def refuse(body: Body) -> web.StreamResponse:
+        return error(400, "unsupported temperature max_tokens top_p stop")
+
+    teacher.reply = refuse
+    with pytest.raises(Refused):
+        await ask(teacher)
+    assert len(teacher.calls) <= 5
+
+
+async def test_loopback_is_never_proxied(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    await ask(teacher)
+    assert len(teacher.calls) == 1
+
+
+async def test_a_url_without_scheme_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="must begin with http"):
+        OpenAIBackend("localhost:8000", lambda: "k", timeout=1, connections=1)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evolgen.config import EvolveConfig, Settings
+from tests.conftest import ROOT, rows
+from tests.teacher import Teacher
+
+SCRIPT = """
+{"match": "compare two instructions", "answer": "Not Equal"}
+{"match": "instructions for AI assistants", "answer": "{last} Give an example as well."}
+{"answer": "Here is what I know of it."}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _files() -> None:
+    Path("script.jsonl").write_text(SCRIPT)
+    Path("seeds.txt").write_text("Name a river.\nWhy is ice slippery?\n")
+
+
+def evolgen(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-m", "evolgen", *arguments], capture_output=True, input=stdin)
+    result = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def evolve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    return evolgen("evolve", "-o", "out.jsonl", "--model", "scripted:script.jsonl", *arguments, stdin=stdin)
+
+
+def test_a_run_shows_rows_funnel_and_files() -> None:
+    done = evolve("seeds.txt", "--rounds", "2")
+    assert done.returncode == 0, done.stderr
+    for text in ("Some of the rows", "operator", "The funnel", "accepted: out.jsonl", "manifest: out.manifest.json"):
+        assert text in done.stdout
+    assert len(rows(Path("out.jsonl"))) == 4
+
+
+def test_json_is_one_object_on_stdout() -> None:
+    done = evolve("seeds.txt", "--json")
+    summary = json.loads(done.stdout)
+    wanted = "candidates accepted rejected by_stage by_rule requests replayed tokens cost_usd complete surplus"
+    assert set(wanted.split()) <= set(summary)
+    manifest = json.loads(Path("out.manifest.json").read_text())
+    assert {name: manifest[name] for name in summary} == summary
+    again = json.loads(evolve("seeds.txt", "--json").stdout)
+    assert (again["requests"], again["replayed"]) == (0, summary["requests"])
+
+
+def test_standard_input() -> None:
+    assert evolve("-", stdin=b"Name a lake.\n").returncode == 0
+    assert rows(Path("out.jsonl"))[0]["provenance"]["round"] == 1
+
+
+def test_n_rows_exactly() -> None:
+    assert evolve("seeds.txt", "-n", "3").returncode == 0
+    assert len(rows(Path("out.jsonl"))) == 3
+
+
+def test_n_out_of_reach_is_exit_3_and_says_why() -> None:
+    Path("script.jsonl").write_text(SCRIPT.replace("{last} Give an example as well.", "Always this."))
+    done = evolve("seeds.txt", "-n", "9")
+    assert done.returncode == 3
+    assert re.search(
+        r"-n 9 can't be reached: 1 rows are there, and the last 200 candidates gave .*exact \d+", done.stderr
+    )
+    manifest = json.loads(Path("out.manifest.json").read_text())
+    assert manifest["complete"] is False
+    assert len(rows(Path("out.jsonl"))) == manifest["accepted"] == 1
+
+
+def test_a_budget_is_exit_3_and_publishes_what_is_there(teacher: Teacher) -> None:
+    arguments = ("evolve", "seeds.txt", "-o", "out.jsonl", "--model", "m", "--base-url", teacher.url, "--rounds", "2")
+    done = evolgen(*arguments, "--max-requests", "7")
+    assert done.returncode == 3
+    assert "--max-requests 7" in done.stderr
+    assert len(teacher.calls) == 7
+    assert json.loads(Path("out.manifest.json").read_text())["complete"] is False
+    assert evolgen(*arguments).returncode == 0
+    assert len(teacher.calls) == 12
+    assert len(rows(Path("out.jsonl"))) == 4
+
+
+def test_offline_proves_or_says_what_is_missing() -> None:
+    evolve("seeds.txt", "--rounds", "1")
+    first = Path("out.jsonl").read_bytes()
+    assert evolve("seeds.txt", "--rounds", "1", "--offline").returncode == 0
+    assert Path("out.jsonl").read_bytes() == first
+    done = evolve("seeds.txt", "--rounds", "2", "--offline")
+    assert done.returncode == 3
+    assert "--offline: the store has no answer" in done.stderr
+    assert Path("out.jsonl").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["gone.jsonl"], "gone.jsonl: it can't be read: No such file"),
+        (["seeds.txt", "--operators", "deepn"], "did you mean deepen"),
+        (["seeds.txt", "--operators", "deepen=much"], "a weight must be a number"),
+        (["seeds.txt", "--operators", "deepen=-1"], "each with a weight above 0"),
+        (["seeds.txt", "--no-rule", "sory"], "no_rule"),
+        (["seeds.txt", "--rounds", "0"], "rounds: Input should be greater"),
+        (["seeds.txt", "--temperature", "3"], "temperature: Input should be less"),
+        (["seeds.txt", "--keep", "some"], "some"),
+        (["seeds.txt", "--model", "scripted:gone.jsonl"], "script gone.jsonl: can't be read"),
+        (["seeds.txt", "--model", "local:gone.gguf"], "local:gone.gguf: there is no such file"),
+        (["seeds.txt", "--model", "local:seeds.txt"], "this is not a GGUF file"),
+        (["seeds.txt", "--model", "local:nonsense"], "neither a model of the catalogue"),
+        (["seeds.txt", "--model", "gpt-4"], "OPENAI_API_KEY holds no API key"),
+        (["seeds.txt", "--model", "m", "--base-url", "localhost:1"], "must begin with http"),
+        (["seeds.txt", "--store", "seeds.txt"], "damaged or not a store"),
+        (["seeds.txt", "--store", "."], "store .: it can't be opened"),
+        (["seeds.txt", "--prompts", "gone"], "no such folder"),
+        (["seeds.txt", "-o", "seeds.txt"], "is read and would be overwritten"),
+        (["seeds.txt", "-o", "script.jsonl"], "overwrite it with --force"),
+        (["seeds.txt", "-o", "."], "this is a folder"),
+        (["empty.txt"], "no usable seed"),
+        (["bad.jsonl", "--strict"], "bad.jsonl:2"),
+    ],
+)
+def test_wrong_input_is_one_clear_sentence_and_exit_2(arguments: list[str], problem: str) -> None:
+    Path("empty.txt").touch()
+    Path("bad.jsonl").write_text('{"instruction": "fine"}\n{broken\n')
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    done = evolve(*arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert done.stderr.count("\n") <= 5
+    assert not list(Path().glob("out.*"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_base_url_without_model_is_exit_2() -> None:
+    done = evolgen("evolve", "seeds.txt", "-o", "out.jsonl", "--base-url", "http://127.0.0.1:9/v1")
+    assert done.returncode == 2
+    assert "--model" in done.stderr
+
+
+def test_bad_lines_are_rejected_rows() -> None:
+    Path("bad.jsonl").write_text('{"instruction": "fine"}\n{broken\n')
+    assert evolve("bad.jsonl", "--rounds", "1").returncode == 0
+    (rejected,) = rows(Path("out.rejected.jsonl"))
+    assert rejected["rejection"]["stage"] == "input"
+    assert "bad.jsonl:2" in rejected["rejection"]["reason"]
+
+
+def test_an_unknown_model_and_a_bad_key_are_one_sentence(teacher: Teacher) -> None:
+    from aiohttp import web
+
+    from tests.teacher import Body
+
+    async def unknown(body: Body) -> web.StreamResponse:
+        return web.json_response({"error": {"message": "no model 'm' here"}}, status=404)
+
+    teacher.reply = unknown
+    done = evolgen("evolve", "seeds.txt", "-o", "out.jsonl", "--model", "m", "--base-url", teacher.url)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no model 'm' here" in done.stderr
+    assert not list(Path().glob("out.*"))
+
+
+def test_a_recipe_is_the_same_run(tmp_path: Path) -> None:
+    evolve("seeds.txt", "--rounds", "2", "--operators", "deepen,breadth=2", "--include-seeds")
+    flags = Path("out.jsonl").read_bytes()
+    Path("recipe.toml").write_text(
+        '[evolve]\nseeds = ["seeds.txt"]\nout = "recipe.jsonl"\nmodel = "scripted:script.jsonl"\nrounds = 2\n'
+        "operators = {deepen = 1, breadth = 2}\ninclude_seeds = true\n"
+    )
+    assert evolgen("run", "recipe.toml").returncode == 0
+    assert Path("recipe.jsonl").read_bytes() == flags
+
+
+@pytest.mark.parametrize(
+    ("recipe", "problem"),
+    [
+        ("[evolv]\n", "did you mean [evolve]"),
+        ("", "one table of settings"),
+        ("evolve = 1\n", "must be a table"),
+        ("[evolve\n", "not TOML"),
+        ('[evolve]\nseeds = "seeds.txt"\nout = "o.jsonl"\nmodle = "m"\n', "modle: there is no such setting; did you mean model"),
+        ('[evolve]\nseeds = "seeds.txt"\n', "out: this setting is needed"),
+        ('[evolve]\nseeds = "seeds.txt"\nout = "o.jsonl"\nrounds = "many"\n', "rounds: "),
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_is_exit_2(recipe: str, problem: str) -> None:
+    Path("recipe.toml").write_text(recipe)
+    done = evolgen("run", "recipe.toml")
+    assert (done.returncode, problem in done.stderr) == (2, True), done.stderr
+
+
+def test_every_setting_is_a_flag_and_is_documented() -> None:
+    help = evolgen("evolve", "--help").stdout
+    docs = (ROOT / "docs" / "evolve.md").read_text()
+    for name in EvolveConfig.model_fields:
+        if name == "seeds":
+            continue
+        flag = "-n" if name == "n" else f"--{name.replace('_', '-')}"
+        assert re.search(rf"(^|\W){flag}\b", help), flag
+        assert f"`{flag}" in docs, f"docs/evolve.md does not explain {flag}"
+    assert set(Settings.model_fields) < set(EvolveConfig.model_fields)
+
+
+def test_models_are_listed() -> None:
+    done = evolgen("models", "list")
+    assert done.returncode == 0
+    assert "local:smollm2-135m" in done.stdout
+    assert evolgen("models", "pull", "gone").returncode == 2
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"evolgen \d+\.\d+\.\d+\n", evolgen("--version").stdout)

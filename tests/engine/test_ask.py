@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolgen.asking import Request
+from evolgen.backends import Response, Teacher
+from evolgen.backends.scripted import response
+from evolgen.engine.ask import Asker, Halt
+from evolgen.engine.events import Event, Failed, StopRequested, Tally
+from evolgen.engine.limits import Backoff
+from evolgen.errors import (
+    BudgetReached,
+    ConnectionFailed,
+    Denied,
+    EvolgenError,
+    NotStored,
+    Refused,
+    StoreError,
+    Unanswered,
+    Unreachable,
+)
+from evolgen.store import Store, Stored
+
+pytestmark = pytest.mark.anyio
+
+QUICK = Backoff(first=0.0, patience=0.05)
+
+
+class Fake:
+    """A backend that does what a list of outcomes says, one a call; the last one goes on for ever."""
+
+    def __init__(self, *outcomes: Response | EvolgenError) -> None:
+        self.outcomes = list(outcomes)
+        self.calls = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def complete(self, model: str, request: Request) -> Response:
+        self.calls += 1
+        await self.gate.wait()
+        outcome = self.outcomes[0] if len(self.outcomes) == 1 else self.outcomes.pop(0)
+        if isinstance(outcome, EvolgenError):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        pass
+
+
+def asker(backend: Fake, store: Any, events: list[Event] | None = None, concurrency: int = 4, **limits: Any) -> Asker:
+    teacher = Teacher("shown", "wire", {"model": "shown"}, backend, concurrency)
+    roles: dict[Any, Teacher] = dict.fromkeys(("evolve", "answer", "judge"), teacher)
+    settings = {"attempts": 3, "backoff": QUICK} | limits
+    return Asker(store, roles, (events if events is not None else []).append, **settings)
+
+
+def ask_for(text: str = "q", **more: Any) -> Request:
+    return Request("answer", (("user", text),), **more)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store.sqlite")
+
+
+async def test_an_answer_is_paid_once_and_then_replayed(store: Store) -> None:
+    backend = Fake(response("hello"))
+    first = await asker(backend, store).ask(0, ask_for())
+    again = await asker(backend, store).ask(0, ask_for())
+    assert first == again
+    assert (first.text, first.model, backend.calls) == ("hello", "shown", 1)
+    await asker(backend, store).ask(0, ask_for(sample=1))
+    assert backend.calls == 2
+
+
+async def test_the_raw_answer_is_stored_before_anyone_reads_it(store: Store) -> None:
+    raw = response("hi") | {"usage": {"prompt_tokens": 3}, "extra": [1]}
+    request = ask_for()
+    await asker(Fake(raw), store).ask(0, request)
+    stored = store.get(request.key({"model": "shown"}))
+    assert stored is not None
+    assert json.loads(stored.answer) == raw
+
+
+async def test_identical_questions_in_flight_are_asked_once(store: Store) -> None:
+    backend = Fake(response("hello"))
+    backend.gate.clear()
+    engine = asker(backend, store)
+    asking = [asyncio.ensure_future(engine.ask(i, ask_for())) for i in range(5)]
+    await asyncio.sleep(0.01)
+    backend.gate.set()
+    assert {answer.text for answer in await asyncio.gather(*asking)} == {"hello"}
+    assert backend.calls == 1
+
+
+async def test_a_failure_is_shared_by_all_who_asked(store: Store) -> None:
+    backend = Fake(Refused("bad_request", "no"))
+    backend.gate.clear()
+    engine = asker(backend, store)
+    asking = [asyncio.ensure_future(engine.ask(i, ask_for())) for i in range(3)]
+    await asyncio.sleep(0.01)
+    backend.gate.set()
+    outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Refused] * 3
+    assert backend.calls == 1
+
+
+async def test_what_may_pass_is_tried_again_and_never_stored_as_a_failure(store: Store) -> None:
+    backend = Fake(Unanswered("http_500", "x"), Unanswered("timeout", "y"), response("third time"))
+    events: list[Event] = []
+    answer = await asker(backend, store, events).ask(0, ask_for())
+    assert answer.text == "third time"
+    assert [event.final for event in events if isinstance(event, Failed)] == [False, False]
+
+
+async def test_after_the_last_attempt_the_failure_is_the_rows(store: Store) -> None:
+    backend = Fake(Unanswered("http_500", "x"))
+    with pytest.raises(Unanswered):
+        await asker(backend, store).ask(0, ask_for())
+    assert backend.calls == 3
+    backend.outcomes = [response("better now")]
+    assert (await asker(backend, store).ask(0, ask_for())).text == "better now"
+
+
+async def test_a_refused_question_is_not_asked_twice(store: Store) -> None:
+    backend = Fake(Refused("content_filter", "no"))
+    with pytest.raises(Refused):
+        await asker(backend, store).ask(0, ask_for())
+    assert backend.calls == 1
+
+
+@pytest.mark.parametrize(("answers_before", "exit_code"), [(0, 2), (1, 3)])
+async def test_denial_stops_the_run(store: Store, answers_before: int, exit_code: int) -> None:
+    backend = Fake(*[response("ok")] * answers_before, Denied("denied", "bad key"))
+    engine = asker(backend, store)
+    for i in range(answers_before):
+        await engine.ask(0, ask_for(str(i)))
+    with pytest.raises(Halt):
+        await engine.ask(0, ask_for())
+    assert isinstance(engine.stopped, Denied)
+    assert engine.stopped.exit_code == exit_code
+
+
+async def test_a_budget_is_never_passed(store: Store) -> None:
+    backend = Fake(response("ok"))
+    events: list[Event] = []
+    engine = asker(backend, store, events, max_requests=3)
+    outcomes = await asyncio.gather(*(engine.ask(i, ask_for(str(i))) for i in range(6)), return_exceptions=True)
+    assert backend.calls == 3
+    assert sum(isinstance(outcome, Halt) for outcome in outcomes) == 3
+    assert isinstance(engine.stopped, BudgetReached)
+    assert sum(isinstance(event, StopRequested) for event in events) == 1
+
+
+async def test_a_stop_lets_calls_in_flight_finish_and_stores_them(store: Store) -> None:
+    backend = Fake(response("late but stored"))
+    backend.gate.clear()
+    engine = asker(backend, store)
+    asking = asyncio.ensure_future(engine.ask(0, ask_for()))
+    await asyncio.sleep(0.01)
+    engine.stop(BudgetReached("enough"))
+    with pytest.raises(Halt):
+        await engine.ask(1, ask_for("another"))
+    backend.gate.set()
+    assert (await asking).text == "late but stored"
+    assert (await asker(backend, store, offline=True).ask(0, ask_for())).text == "late but stored"
+    assert backend.calls == 1
+
+
+async def test_a_stop_ends_the_pauses_between_attempts(store: Store) -> None:
+    engine = asker(Fake(Unanswered("rate_limited", "x", retry_after=60.0)), store)
+    asking = asyncio.ensure_future(engine.ask(0, ask_for()))
+    await asyncio.sleep(0.01)
+    engine.stop(BudgetReached("enough"))
+    with pytest.raises(Halt):
+        await asyncio.wait_for(asking, 1)
+
+
+async def test_offline_asks_nothing(store: Store) -> None:
+    backend = Fake(response("no"))
+    engine = asker(backend, store, offline=True)
+    with pytest.raises(Halt):
+        await engine.ask(0, ask_for())
+    assert backend.calls == 0
+    assert isinstance(engine.stopped, NotStored)
+
+
+async def test_a_silent_teacher_stops_the_run_and_rejects_nothing(store: Store) -> None:
+    engine = asker(Fake(ConnectionFailed("connection", "refused")), store)
+    with pytest.raises(Halt):
+        await asyncio.wait_for(engine.ask(0, ask_for()), 5)
+    assert isinstance(engine.stopped, Unreachable)
+
+
+async def test_a_store_that_can_not_be_written_stops_the_run_resumably() -> None:
+    class Full:
+        def get(self, key: bytes) -> Stored | None:
+            return None
+
+        def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
+            raise StoreError("the disk is full")
+
+    engine = asker(Fake(response("ok")), Full())
+    with pytest.raises(Halt):
+        await engine.ask(0, ask_for())
+    assert isinstance(engine.stopped, StoreError)
+    assert engine.stopped.exit_code == 3
+
+
+async def test_free_slots_go_to_the_lowest_position_first(store: Store) -> None:
+    order: list[str] = []
+
+    class Recording(Fake):
+        async def complete(self, model: str, request: Request) -> Response:
+            order.append(request.messages[0][1])
+            return await super().complete(model, request)
+
+    backend = Recording(response("ok"))
+    backend.gate.clear()
+    engine = asker(backend, store, concurrency=1)
+    asking = []
+    for position in (7, 3, 9, 1):
+        asking.append(asyncio.ensure_future(engine.ask(position, ask_for(str(position)))))
+        await asyncio.sleep(0)
+    backend.gate.set()
+    await asyncio.gather(*asking)
+    assert order == ["7", "1", "3", "9"]
+
+
+async def test_the_tally_counts_what_was_paid(store: Store) -> None:
+    tally = Tally()
+    raw = response("ok") | {"usage": {"prompt_tokens": 10, "completion_tokens": 5,
+                                      "prompt_tokens_details": {"cached_tokens": 4}}}  # fmt: skip
+    backend = Fake(Unanswered("timeout", "x"), raw)
+    engine = asker(backend, store)
+    engine._observe = tally
+    await engine.ask(0, ask_for())
+    await engine.ask(0, ask_for())
+    assert (tally.requests, tally.answers, tally.replayed, tally.in_flight) == (2, 1, 1, 0)
+    assert (tally.prompt_tokens, tally.completion_tokens, tally.cached_tokens) == (10, 5, 4)
+    assert tally.failed_calls == {"timeout": 1}
+
+
+def test_the_key_is_of_the_question_and_the_model() -> None:
+    base = ask_for()
+    same_for_another_role = Request("judge", base.messages)
+    key = base.key({"model": "m"})
+    assert key == same_for_another_role.key({"model": "m"})
+    others = [
+        base.key({"model": "n"}),
+        base.key({"model": "m", "tag": "t"}),
+        base.key({"model": "m", "sha256": "s"}),
+        ask_for("other").key({"model": "m"}),
+        *(
+            ask_for(**{name: value}).key({"model": "m"})
+            for name, value in [("temperature", 0.0), ("top_p", 0.5), ("max_tokens", 5), ("stop", ("x",)),
+                                ("schema", {"type": "object"}), ("sample", 1), ("repeat", 1),
+                                ("presence_penalty", 1.0)]
+        ),
+    ]  # fmt: skip
+    assert len({key, *others}) == len(others) + 1

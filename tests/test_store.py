@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evolgen import store as store_module
+from evolgen.errors import StoreError
+from evolgen.store import APPLICATION_ID, Store
+
+KEY = b"k" * 32
+
+
+def test_an_answer_comes_back_also_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "store.sqlite"
+    store = Store(path)
+    assert store.get(KEY) is None
+    (stored,) = store.put([(KEY, '{"a": 1}')])
+    assert store.get(KEY) == stored
+    store.close()
+    again = Store(path)
+    assert again.get(KEY) == stored
+    again.close()
+
+
+def test_the_first_answer_stays_and_both_writers_get_it(tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "s"), Store(tmp_path / "s")
+    first = one.put([(KEY, "first")])[0]
+    assert two.put([(b"o" * 32, "other"), (KEY, "second")])[1] == first
+    assert one.get(b"o" * 32) is not None
+    one.close()
+    two.close()
+
+
+def test_two_processes_share_a_store(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from evolgen.store import Store
+store = Store(Path("shared.sqlite"))
+for i in range(200):
+    store.put([(b"%032d" % i, sys.argv[1]), (b"%s%030d" % (sys.argv[1].encode(), i), "own")])
+assert all(store.get(b"%032d" % i) for i in range(200))
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", script, name], cwd=tmp_path) for name in ("aa", "bb")]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    count = sqlite3.connect(tmp_path / "shared.sqlite").execute("SELECT count(*) FROM answers").fetchone()[0]
+    assert count == 600
+
+
+def test_a_damaged_file_is_one_clear_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"this is no database " * 100)
+    with pytest.raises(StoreError, match=r"store .*store\.sqlite: it can't be opened: the file is damaged"):
+        Store(path)
+
+
+def test_damage_that_shows_later_is_an_error_too(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(path)
+    store.put([(b"%032d" % i, "x" * 500) for i in range(300)])
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[8192:] = b"\xff" * (len(data) - 8192)
+    path.write_bytes(data)
+    damaged = Store(path)
+    with pytest.raises(StoreError, match="damaged"):
+        [damaged.get(b"%032d" % i) for i in range(300)]
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    Store(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match=r"schema version 99, this evolgen knows up to \d+; upgrade"):
+        Store(path)
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    with pytest.raises(StoreError, match="another program's SQLite file"):
+        Store(path)
+    tables = sqlite3.connect(path).execute("SELECT name FROM sqlite_schema").fetchall()
+    assert tables == [("theirs",)]
+
+
+def test_an_older_store_is_migrated_and_keeps_its_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store.sqlite"
+    old = Store(path)
+    stored = old.put([(KEY, "kept")])[0]
+    old.close()
+
+    def add_table(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE extra (x)")
+
+    monkeypatch.setattr(store_module, "MIGRATIONS", [*store_module.MIGRATIONS, add_table])
+    new = Store(path)
+    assert new.get(KEY) == stored
+    new.close()
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    assert db.execute("SELECT count(*) FROM extra").fetchone() == (0,)
+
+
+def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path) -> None:
+    """The file may not grow past a limit, as on a full disk; what was stored before is there afterwards."""
+    script = """
+import resource, signal
+from pathlib import Path
+from evolgen.errors import StoreError
+from evolgen.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+store = Store(Path("store.sqlite"))
+for i in range(10_000):
+    try:
+        store.put([(b"%032d" % i, "x" * 2000)])
+    except StoreError as error:
+        print(i, error)
+        break
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    count, _, message = done.stdout.partition(" ")
+    assert "it can't be written" in message
+    assert "what was stored before is safe" in message
+    assert int(count) > 50
+    store = Store(tmp_path / "store.sqlite")
+    assert all(store.get(b"%032d" % i) for i in range(int(count)))
+    store.close()
