@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 demo: .venv/.demo
 	$(BIN)/evolgen models pull smollm2-135m
-	$(BIN)/evolgen evolve examples/seeds.jsonl -o demo/evolved.jsonl -n 12 --rounds 2 --max-tokens 256
+	$(BIN)/evolgen evolve examples/seeds.jsonl -o demo/evolved.jsonl -n 12 --rounds 2 --temperature 0.7 --max-tokens 256
 
 test: .venv/.dev
 	$(BIN)/ruff check .

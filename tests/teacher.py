@@ -16,8 +16,9 @@ Reply = Callable[[Body], Awaitable[web.StreamResponse]]
 
 
 def question(body: Body) -> str:
-    """What the last message (or the prompt) says."""
-    return str(body["messages"][-1]["content"] if "messages" in body else body["prompt"])
+    """What the last message (or the prompt) says; of an evolving prompt only the instruction."""
+    text = str(body["messages"][-1]["content"] if "messages" in body else body["prompt"])
+    return text.split("\n", 1)[1].strip() if kind(body) == "evolve" else text
 
 
 def kind(body: Body) -> str:

@@ -87,7 +87,7 @@ def test_files_and_functions_stay_small() -> None:
 
 
 def test_every_error_is_drawn_in_the_tree() -> None:
-    import evolgen.errors as errors
+    from evolgen import errors
 
     drawn = errors.__doc__ or ""
     classes = [name for name, value in vars(errors).items() if isinstance(value, type)]

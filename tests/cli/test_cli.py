@@ -12,9 +12,9 @@ from evolgen.config import EvolveConfig, Settings
 from tests.conftest import ROOT, rows
 from tests.teacher import Teacher
 
-SCRIPT = """
+SCRIPT = r"""
 {"match": "compare two instructions", "answer": "Not Equal"}
-{"match": "instructions for AI assistants", "answer": "{last} Give an example as well."}
+{"match": "instructions for AI assistants.*\\n(.+)$", "answer": "{1} Give an example as well."}
 {"answer": "Here is what I know of it."}
 """
 
@@ -66,7 +66,7 @@ def test_n_rows_exactly() -> None:
 
 
 def test_n_out_of_reach_is_exit_3_and_says_why() -> None:
-    Path("script.jsonl").write_text(SCRIPT.replace("{last} Give an example as well.", "Always this."))
+    Path("script.jsonl").write_text(SCRIPT.replace("{1} Give an example as well.", "Always this."))
     done = evolve("seeds.txt", "-n", "9")
     assert done.returncode == 3
     assert re.search(
@@ -187,7 +187,7 @@ def test_a_recipe_is_the_same_run(tmp_path: Path) -> None:
         ("", "one table of settings"),
         ("evolve = 1\n", "must be a table"),
         ("[evolve\n", "not TOML"),
-        ('[evolve]\nseeds = "seeds.txt"\nout = "o.jsonl"\nmodle = "m"\n', "modle: there is no such setting; did you mean model"),
+        ('[evolve]\nseeds = "seeds.txt"\nout = "o.jsonl"\nmodle = "m"\n', "did you mean model"),
         ('[evolve]\nseeds = "seeds.txt"\n', "out: this setting is needed"),
         ('[evolve]\nseeds = "seeds.txt"\nout = "o.jsonl"\nrounds = "many"\n', "rounds: "),
     ],

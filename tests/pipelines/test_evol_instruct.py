@@ -51,7 +51,7 @@ def good(request: Request) -> str:
         case "judge":
             return "Not Equal"
         case "evolve":
-            return f"{request.messages[-1][1]} And why?"
+            return f"{request.messages[-1][1].split(chr(10), 1)[1].strip()} And why?"
         case _:
             return "The Danube, because it is long."
 
@@ -177,7 +177,7 @@ def test_seeds_are_answered_on_the_first_visit_only() -> None:
 def test_an_input_goes_along_and_comes_back_apart() -> None:
     seed = Seed(instruction="Sort these.", input="3 1 2")
     (row,), asked = run(good, Visit(seed), weights={"deepen": 1.0})
-    assert asked[0].messages[-1][1] == "Sort these.\n\n### Input:\n3 1 2"
+    assert asked[0].messages[-1][1].endswith("Sort these.\n\n### Input:\n3 1 2")
     assert (row.instruction, row.input) == ("Sort these.", "3 1 2 And why?")
     assert asked[2].messages[-1][1] == "Sort these.\n\n3 1 2 And why?"
 
@@ -215,7 +215,7 @@ def test_complicated_inputs_name_a_kind_of_data() -> None:
     kinds = set()
     for number in range(60):
         _, asked = run(good, Visit(Seed(instruction=f"Task {number}")), weights={"complicate_input": 1.0})
-        kinds.add(asked[0].messages[-1][1].split("\n")[0].removeprefix("Kind of data: "))
+        kinds.add(asked[0].messages[-1][1].split("\n")[0].removeprefix("Add data to this instruction. Kind of data: "))
     assert kinds == set(DATA_FORMATS)
 
 
@@ -230,13 +230,13 @@ def test_static_text_comes_first_in_every_prompt() -> None:
 def test_a_template_in_the_users_folder_is_a_new_operator(tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "evol_instruct"
     folder.mkdir(parents=True)
-    (folder / "simplify.txt").write_text("=== user\nMake this simpler: {instruction}\n")
-    (folder / "deepen.txt").write_text("=== user\nMine: {instruction}\n")
+    (folder / "simplify.txt").write_text("=== user\nMake this simpler:\n{instruction}\n")
+    (folder / "deepen.txt").write_text("=== user\nMine:\n{instruction}\n")
     (row,), asked = run(good, weights={"simplify": 1.0}, prompts=tmp_path / "mine")
     assert row.provenance.operator == "simplify"
-    assert asked[0].messages == (("user", "Make this simpler: Name a river."),)
+    assert asked[0].messages == (("user", "Make this simpler:\nName a river."),)
     _, asked = run(good, weights={"deepen": 1.0}, prompts=tmp_path / "mine")
-    assert asked[0].messages == (("user", "Mine: Name a river."),)
+    assert asked[0].messages == (("user", "Mine:\nName a river."),)
 
 
 def test_wrong_operators_and_templates_are_usage_errors(tmp_path: Path) -> None:

