@@ -1,0 +1,85 @@
+"""What the README says exists and runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, rows
+
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+COMMANDS = [
+    line.strip().split("#")[0].strip().removeprefix(".venv/bin/")
+    for line in README.splitlines()
+    if re.match(r"^    (\.venv/bin/)?(evolgen|make) ", line)
+]
+
+
+def evolgen(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "evolgen", *arguments], capture_output=True, text=True)
+
+
+def test_there_are_commands() -> None:
+    assert sum(command.startswith("evolgen evolve") for command in COMMANDS) >= 3
+    assert "make demo" in COMMANDS
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
+def test_make_targets_exist(command: str) -> None:
+    assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("evolgen evolve")])
+def test_evolve_commands_run(command: str) -> None:
+    """With their own flags, but a script for a teacher."""
+    Path("seeds.jsonl").write_text('{"instruction": "Name a river."}\n')
+    Path("script.jsonl").write_text('{"match": "compare two", "answer": "Not Equal"}\n{"answer": "About: {last}"}\n')
+    (Path("examples")).symlink_to(ROOT / "examples")
+    arguments = shlex.split(command)[1:]
+    if "SEEDS..." in arguments:
+        arguments = ["evolve", "seeds.jsonl", "-o", "out.jsonl"]
+    arguments = ["40" if value == "1000" else value for value in arguments]
+    done = evolgen(*arguments, "--model", "scripted:script.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert rows(Path(arguments[arguments.index("-o") + 1]))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("evolgen models", "evolgen run"))])
+def test_other_commands_exist(command: str) -> None:
+    words = shlex.split(command)[1:]
+    assert evolgen(*words[: 2 if words[0] == "models" else 1], "--help").returncode == 0
+
+
+def test_the_recipe_of_the_examples_is_valid() -> None:
+    from evolgen.config import EvolveConfig
+    from evolgen.recipes import read_recipe
+
+    for path in (ROOT / "examples" / "recipes").glob("*.toml"):
+        EvolveConfig(**read_recipe(path))
+        assert tomllib.loads(path.read_text())
+
+
+def test_the_python_example_runs() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\d+ of 4\n", done.stdout)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_files_that_the_docs_name_exist() -> None:
+    text = README + (ROOT / "docs" / "architecture.md").read_text()
+    for name in re.findall(r"`([a-z_]+/?[a-z_]*\.py|engine/\w+\.py)`", text):
+        assert (ROOT / "evolgen" / name).exists() or (ROOT / name).exists(), name
