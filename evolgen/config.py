@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -76,32 +77,36 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
 
     model: str | None = Field(
-        None,
+        default=None,
         description="A model at the endpoint, local:NAME or local:FILE.gguf for the bundled runner, or "
         f"scripted:FILE. Default: EVOLGEN_MODEL, else the embedded {EMBEDDED_MODEL}.",
     )
-    base_url: str | None = Field(None, description="The OpenAI-compatible endpoint. Default: OpenAI's own.")
-    api_key_env: str = Field("OPENAI_API_KEY", description="The environment variable that holds the key.")
-    answer_model: str | None = Field(None, description="Another model for answering. Default: --model.")
-    judge_model: str | None = Field(None, description="Another model for judging. Default: --model.")
+    base_url: str | None = Field(default=None, description="The OpenAI-compatible endpoint. Default: OpenAI's own.")
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="The environment variable that holds the key.")
+    answer_model: str | None = Field(default=None, description="Another model for answering. Default: --model.")
+    judge_model: str | None = Field(default=None, description="Another model for judging. Default: --model.")
     model_tag: str | None = Field(
-        None, description="Tells apart two servers that call their model by the same name: it enters every key."
+        default=None, description="Tells apart two servers that call their model by the same name: it enters every key."
     )
-    temperature: float | None = Field(None, ge=0, le=2, description="Of generating calls. Default: the pipeline's.")
-    top_p: float | None = Field(None, gt=0, le=1, description="Of generating calls. Default: the pipeline's.")
-    max_tokens: int = Field(2048, ge=1, description="The longest answer; one that is cut becomes a rejection.")
-    timeout: float = Field(120.0, gt=0, description="Seconds that one call may take.")
-    attempts: int = Field(8, ge=1, description="Calls spent on one question before its row is rejected.")
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="Of generating calls. Default: the pipeline's."
+    )
+    top_p: float | None = Field(default=None, gt=0, le=1, description="Of generating calls. Default: the pipeline's.")
+    max_tokens: int = Field(default=2048, ge=1, description="The longest answer; one that is cut becomes a rejection.")
+    timeout: float = Field(default=120.0, gt=0, description="Seconds that one call may take.")
+    attempts: int = Field(default=8, ge=1, description="Calls spent on one question before its row is rejected.")
     concurrency: int | None = Field(
-        None, ge=1, description="Calls in flight. Default: 32; the local runner's slots for a local model."
+        default=None, ge=1, description="Calls in flight. Default: 32; the local runner's slots for a local model."
     )
-    max_requests: int | None = Field(None, ge=1, description="Stop cleanly before more calls than this are paid.")
-    offline: bool = Field(False, description="Ask nothing: every answer must be in the store.")
-    seed: int = Field(0, description="Every random draw derives from it.")
-    store: Path = Field(Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
-    prompts: Path | None = Field(None, description="A folder of templates that override the shipped ones.")
-    strict: bool = Field(False, description="A bad line in the input is fatal, before anything is asked.")
-    force: bool = Field(False, description="Overwrite an existing output that evolgen did not write.")
+    max_requests: int | None = Field(
+        default=None, ge=1, description="Stop cleanly before more calls than this are paid."
+    )
+    offline: bool = Field(default=False, description="Ask nothing: every answer must be in the store.")
+    seed: int = Field(default=0, description="Every random draw derives from it.")
+    store: Path = Field(default=Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
+    prompts: Path | None = Field(default=None, description="A folder of templates that override the shipped ones.")
+    strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is asked.")
+    force: bool = Field(default=False, description="Overwrite an existing output that evolgen did not write.")
 
     @field_serializer("base_url")
     def _without_secrets(self, url: str | None) -> str | None:
@@ -117,17 +122,20 @@ class Settings(BaseModel):
 class EvolveConfig(Settings):
     """Evol-Instruct: `evolgen evolve`."""
 
-    seeds: Annotated[list[SeedSource], BeforeValidator(_several), Field(min_length=1)] = Field(
+    seeds: Annotated[Sequence[SeedSource], BeforeValidator(_several), Field(min_length=1)] = Field(
         description="Seed instructions: JSONL, JSON, CSV or text files, also .gz; - is standard input."
     )
     out: Path = Field(description="The dataset to write (JSONL).")
-    n: int | None = Field(None, ge=1, description="Stop at exactly this many accepted rows.")
-    rounds: int = Field(4, ge=1, description="Evolutions per lineage.")
+    n: int | None = Field(default=None, ge=1, description="Stop at exactly this many accepted rows.")
+    rounds: int = Field(default=4, ge=1, description="Evolutions per lineage.")
     operators: Weights | None = Field(
-        None, description="Operators to draw from, with weights if you like: deepen,breadth=0.5. Default: all six."
+        default=None,
+        description="Operators to draw from, with weights if you like: deepen,breadth=0.5. Default: all six.",
     )
-    keep: Literal["all", "last"] = Field("all", description="Keep the rows of all rounds, or each lineage's last.")
-    include_seeds: bool = Field(False, description="Answer the seeds themselves too and keep them.")
+    keep: Literal["all", "last"] = Field(
+        default="all", description="Keep the rows of all rounds, or each lineage's last."
+    )
+    include_seeds: bool = Field(default=False, description="Answer the seeds themselves too and keep them.")
     no_rule: list[EliminationRule] = Field(
         default_factory=list, description="Switch an elimination rule off (repeatable)."
     )

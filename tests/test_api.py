@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_seeds_may_be_given_in_place() -> None:
         seeds=seeds, out="out.jsonl", script=lambda request: f"Good {len(request.messages)}.", rounds=1
     )
     assert summary.candidates == 2
-    config = EvolveConfig(seeds=seeds, out="out.jsonl", rounds=1, model="scripted")
+    config = EvolveConfig(seeds=seeds, out=Path("out.jsonl"), rounds=1, model="scripted")
     assert evolgen.evolve(config, script=lambda request: "No.", force=True).candidates == 2
 
 
@@ -83,7 +84,7 @@ def test_an_observer_hears_everything_in_order() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"out": "o.jsonl"}, {"seeds": [], "out": "o.jsonl"}, {"seeds": "s", "oout": "o"}])
-def test_wrong_settings_are_usage_errors(settings: dict[str, str]) -> None:
+def test_wrong_settings_are_usage_errors(settings: dict[str, Any]) -> None:
     with pytest.raises(evolgen.EvolgenError):
         evolgen.evolve(**settings)
 

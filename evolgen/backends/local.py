@@ -9,7 +9,7 @@ from pathlib import Path
 from evolgen.asking import Request
 from evolgen.backends import Response
 from evolgen.backends.openai_http import OpenAIBackend
-from evolgen.runner.server import LocalServer
+from evolgen.runner.server import LocalServer, require_llama_cpp
 
 
 class LocalBackend:
@@ -37,6 +37,7 @@ class LocalBackend:
             self._server.close()
 
     async def _start(self) -> OpenAIBackend:
+        require_llama_cpp()  # before a model is fetched in vain
         self._server = await asyncio.to_thread(lambda: LocalServer(self._find(), self._slots))
         key = self._server.key
         self._http = OpenAIBackend(self._server.url, lambda: key, timeout=self._timeout, connections=self._slots)

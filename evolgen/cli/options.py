@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -67,7 +67,7 @@ def _plain_type(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
         return _plain_type(annotation)
-    if get_origin(annotation) is list:
+    if get_origin(annotation) in (list, Sequence):
         return list[str]
     if annotation in (bool, int, float, Path) or get_origin(annotation) is Literal:
         return annotation

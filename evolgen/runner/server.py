@@ -45,7 +45,8 @@ class LocalServer:
         self._server = None
 
 
-def _start(model: Path, slots: int, key: str) -> Any:
+def require_llama_cpp() -> Any:
+    """The module that serves; raises ModelError where the local extra is not installed."""
     try:
         import xllamacpp
     except ImportError as error:
@@ -53,6 +54,11 @@ def _start(model: Path, slots: int, key: str) -> Any:
             "running a local model needs the local extra: pip install 'evolgen[local]' "
             "(or name an endpoint with --base-url and --model)"
         ) from error
+    return xllamacpp
+
+
+def _start(model: Path, slots: int, key: str) -> Any:
+    xllamacpp = require_llama_cpp()
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.api_keys = [key]

