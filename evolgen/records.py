@@ -107,7 +107,7 @@ def record_id(instruction: str, input: str) -> str:
     """The name of a question: 16 hex digits of sha256(instruction + "\\x1f" + input).
 
     >>> record_id("Name a colour.", "")
-    '59b2c1d0b6b0a4c6'
+    '335140a9f6959186'
     """
     return hashlib.sha256(f"{instruction}\x1f{input}".encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
