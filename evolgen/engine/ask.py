@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
 
 from evolgen.asking import Answer, Request, Role
 from evolgen.backends import Response, Teacher
@@ -64,6 +65,7 @@ class Asker:
         self._max_requests = max_requests
         self._stopping = asyncio.Event()
         self._in_flight: dict[bytes, asyncio.Future[Answer]] = {}
+        self._last_life = -math.inf
         self._silent_since: float | None = None
 
     def stop(self, reason: EvolgenError) -> None:
@@ -127,16 +129,18 @@ class Asker:
         return None
 
     async def _pay(self, position: int, request: Request, teacher: Teacher, key: bytes) -> Answer:
-        attempt = 0
-        while True:
-            attempt += 1
+        began = _now()
+        for attempt in itertools.count(1):
             async with self._slots[teacher.backend].slot(position):
                 response = await self._attempt(attempt, request, teacher)
                 if isinstance(response, dict):
                     return await self._keep(request, teacher, key, response)
-            if not isinstance(response, Unanswered) or self._give_up(attempt, response):
+            final = not isinstance(response, Unanswered) or self._give_up(attempt, response, began)
+            self._observe(Failed(request.role, response, final))
+            if not isinstance(response, Unanswered) or final:
                 raise response
             await self._pause(self._backoff.pause(attempt, response.retry_after))
+        raise AssertionError("attempts are counted for ever")
 
     async def _attempt(self, attempt: int, request: Request, teacher: Teacher) -> Response | TeacherError:
         """One call: the response, or the error that it ended in."""
@@ -146,16 +150,15 @@ class Asker:
             response = await teacher.backend.complete(teacher.wire_name, request)
         except TeacherError as error:
             self._note_life(error)
-            final = not isinstance(error, Unanswered) or self._give_up(attempt, error)
-            self._observe(Failed(request.role, error, final))
             if isinstance(error, Denied):
+                self._observe(Failed(request.role, error, final=True))
                 self.stop(_late(error) if self.answered else error)
                 raise Halt from error
             return error
         except EvolgenError as error:  # the teacher can't be had at all: no such model file, no such extra
             self.stop(error)
             raise Halt from error
-        self._silent_since = None
+        self._last_life, self._silent_since = _now(), None
         return response
 
     def _spend(self) -> None:
@@ -177,27 +180,28 @@ class Asker:
         usage = response.get("usage")
         self.answered += 1
         self._observe(Stored(request.role, usage if isinstance(usage, dict) else {}))
-        first = (
-            response if stored.answer is answer else json.loads(stored.answer)
-        )  # another process may have been first
-        return Answer.read(key, teacher.name, first)
+        if stored.answer is not answer:  # another process was first
+            response = json.loads(stored.answer)
+        return Answer.read(key, teacher.name, response)
 
     def _note_life(self, error: TeacherError) -> None:
         """Connection errors and nothing else for a while mean that the teacher is gone."""
-        now = asyncio.get_running_loop().time()
         if not isinstance(error, ConnectionFailed):
-            self._silent_since = None
+            self._last_life, self._silent_since = _now(), None
             return
         if self._silent_since is None:
-            self._silent_since = now
-        if now - self._silent_since >= self._backoff.patience:
+            self._silent_since = _now()
+        if _now() - self._silent_since >= self._backoff.patience:
             self.stop(
                 Unreachable(f"the teacher gave no sign of life for {self._backoff.patience:g} s ({error}); {GO_ON}")
             )
 
-    def _give_up(self, attempt: int, error: TeacherError) -> bool:
-        """Whether a question has had its attempts; while the whole teacher is silent none is given up."""
-        gone = isinstance(error, ConnectionFailed) and self._silent_since is not None
+    def _give_up(self, attempt: int, error: TeacherError, began: float) -> bool:
+        """Whether a question has had its attempts.
+
+        None is given up for a teacher that showed no sign of life since the question was first put: it may be gone.
+        """
+        gone = isinstance(error, ConnectionFailed) and self._last_life < began
         return attempt >= self._attempts and not gone
 
     async def _pause(self, seconds: float) -> None:
@@ -209,7 +213,11 @@ class Asker:
         raise Halt
 
 
-def _late(error: EvolgenError) -> Any:
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _late(error: EvolgenError) -> EvolgenError:
     """The same error where answers were already paid for: the run can be resumed, exit 3."""
     error.exit_code = 3
     return error

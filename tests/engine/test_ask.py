@@ -198,6 +198,23 @@ async def test_a_silent_teacher_stops_the_run_and_rejects_nothing(store: Store) 
     assert isinstance(engine.stopped, Unreachable)
 
 
+async def test_a_question_that_breaks_the_connection_costs_its_own_row_alone(store: Store) -> None:
+    class Poisoned(Fake):
+        async def complete(self, model: str, request: Request) -> Response:
+            await asyncio.sleep(0.001)
+            if request.messages[0][1] == "poison":
+                raise ConnectionFailed("connection", "reset")
+            return await super().complete(model, request)
+
+    engine = asker(Poisoned(response("ok")), store, backoff=Backoff(first=0.01, patience=30.0))
+    poison = asyncio.ensure_future(engine.ask(0, ask_for("poison")))
+    for number in range(60):
+        await engine.ask(1, ask_for(str(number)))
+    with pytest.raises(ConnectionFailed):
+        await asyncio.wait_for(poison, 5)
+    assert engine.stopped is None
+
+
 async def test_a_store_that_can_not_be_written_stops_the_run_resumably() -> None:
     class Full:
         def get(self, key: bytes) -> Stored | None:
