@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Run(Generic[T]):
 
     async def run(self, visits: Iterator[T]) -> None:
         """Run to the end, or until the asker is stopped; then `asker.stopped` says why."""
-        with _stop_on_signals(self._asker), _rare_collections():
+        with _stop_on_signals(self._asker), _tuned_interpreter():
             lineages = in_order(
                 visits, self._follow, width=self._width, may_start=self._may_start, finished=self._forecast.heard
             )
@@ -176,17 +177,20 @@ def _stop_on_signals(asker: Asker) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Have the garbage collector look less often, and not at what was there before the run.
+def _tuned_interpreter() -> Iterator[None]:
+    """Have the garbage collector look less often, and threads take turns sooner.
 
     The objects of a call live as long as the call, so the collector walks all calls in flight, and all modules,
-    for nothing: it took a sixth of the time of a request.
+    for nothing: it took a sixth of the time of a request. And the thread that commits answers waits for its turn
+    several times a group, with calls in flight waiting for it: 30 ms a call at the usual 5 ms a turn.
     """
-    before = gc.get_threshold()
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()
-    gc.set_threshold(20_000, *before[1:])
+    gc.set_threshold(20_000, *threshold[1:])
+    sys.setswitchinterval(0.0005)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
         gc.unfreeze()
