@@ -78,13 +78,22 @@ class Settings(BaseModel):
 
     model: str | None = Field(
         default=None,
+        min_length=1,
         description="A model at the endpoint, local:NAME or local:FILE.gguf for the bundled runner, or "
         f"scripted:FILE. Default: EVOLGEN_MODEL, else the embedded {EMBEDDED_MODEL}.",
     )
-    base_url: str | None = Field(default=None, description="The OpenAI-compatible endpoint. Default: OpenAI's own.")
-    api_key_env: str = Field(default="OPENAI_API_KEY", description="The environment variable that holds the key.")
-    answer_model: str | None = Field(default=None, description="Another model for answering. Default: --model.")
-    judge_model: str | None = Field(default=None, description="Another model for judging. Default: --model.")
+    base_url: str | None = Field(
+        default=None, min_length=1, description="The OpenAI-compatible endpoint. Default: OpenAI's own."
+    )
+    api_key_env: str = Field(
+        default="OPENAI_API_KEY", min_length=1, description="The environment variable that holds the key."
+    )
+    answer_model: str | None = Field(
+        default=None, min_length=1, description="Another model for answering. Default: --model."
+    )
+    judge_model: str | None = Field(
+        default=None, min_length=1, description="Another model for judging. Default: --model."
+    )
     model_tag: str | None = Field(
         default=None, description="Tells apart two servers that call their model by the same name: it enters every key."
     )

@@ -49,7 +49,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     shown = str(default) if default not in (None, False) else None
     help = (field.description or "") + (f" [default: {shown}]" if shown else "")
     if name in ARGUMENTS:
-        option: Any = typer.Argument(help=help, show_default=False, metavar=f"{name.upper()}...")
+        option: Any = typer.Argument(help=help, show_default=False, metavar=name.upper())
     else:
         flag = f"--{name.replace('_', '-')}"
         names = [SHORT[name]] if name == SHORT.get(name, "").strip("-") else [flag, *filter(None, [SHORT.get(name)])]

@@ -17,6 +17,9 @@ import jsonlines
 
 from evolgen.errors import UsageError
 
+LONGEST_FIELD = 2**27
+"""Bytes that a field of a CSV file may have; the csv module's own limit is 128 kB."""
+
 
 class RawRow(NamedTuple):
     """One row as it was read, and where: `place` is FILE:LINE (FILE:ROW in a JSON array).
@@ -118,10 +121,19 @@ def _json(name: str, data: bytes) -> Iterator[RawRow]:
 
 def _csv(name: str, file: IO[bytes]) -> Iterator[RawRow]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.DictReader(text)
     try:
         for row in reader:
-            yield RawRow(f"{name}:{reader.line_num}", {key: value for key, value in row.items() if key})
+            place, fields = f"{name}:{reader.line_num}", {key: value for key, value in row.items() if key}
+            broken = [
+                value for value in fields.values() if value and any("\udc80" <= char <= "\udcff" for char in value)
+            ]
+            if broken:
+                original = broken[0].encode("utf-8", "surrogateescape")
+                yield RawRow(place, original.decode("utf-8", "backslashreplace"), "the row is not valid UTF-8")
+            else:
+                yield RawRow(place, fields)
     except csv.Error as error:
         raise UsageError(f"{name}, line {reader.line_num}: not CSV: {error}") from error
 

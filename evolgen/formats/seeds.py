@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,7 +132,7 @@ class Seeds(Sequence[Seed]):
 
 def _input_reject(row: RawRow, problem: Unusable, pipeline: str) -> Record:
     id = record_id("", "")
-    raw = row.value if isinstance(row.value, str) else repr(row.value)
+    raw = row.value if isinstance(row.value, str) else json.dumps(row.value, ensure_ascii=False)
     return Record(
         id=id,
         instruction="",

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evolgen.formats.rows import read_rows
+import jsonlines
+
 from evolgen.formats.seeds import Unusable, instruction_of, source_rows
 from evolgen.records import record_id
 
@@ -27,11 +28,12 @@ class Example(NamedTuple):
 def examples(out: Path, seeds: Iterable[str | Path | dict[str, Any]], most: int = 5) -> list[Example]:
     """The first accepted row of each operator, up to `most` rows, from the first round where it has one."""
     picked: dict[str, dict[str, Any]] = {}
-    for row in itertools.islice(read_rows(str(out)), LOOK_AT):
-        provenance = row.value["provenance"]
-        known = picked.get(provenance["operator"])
-        if provenance["round"] > 0 and (known is None or provenance["round"] < known["provenance"]["round"]):
-            picked[provenance["operator"]] = row.value
+    with jsonlines.open(out) as reader:
+        for row in itertools.islice(reader, LOOK_AT):
+            provenance = row["provenance"]
+            known = picked.get(provenance["operator"])
+            if provenance["round"] > 0 and (known is None or provenance["round"] < known["provenance"]["round"]):
+                picked[provenance["operator"]] = row
     rows = sorted(picked.values(), key=lambda row: int(row["provenance"]["round"]))[:most]
     texts = _seed_texts({row["provenance"]["root"] for row in rows}, seeds)
     return [

@@ -55,6 +55,15 @@ def test_json_is_one_object_on_stdout() -> None:
     assert (again["requests"], again["replayed"]) == (0, summary["requests"])
 
 
+def test_the_output_may_have_any_name() -> None:
+    assert evolve("seeds.txt", "-o", "data.txt").returncode == 0
+    assert sorted(path.name for path in Path().glob("data*")) == [
+        "data.txt",
+        "data.txt.manifest.json",
+        "data.txt.rejected.jsonl",
+    ]
+
+
 def test_standard_input() -> None:
     assert evolve("-", stdin=b"Name a lake.\n").returncode == 0
     assert rows(Path("out.jsonl"))[0]["provenance"]["round"] == 1
@@ -123,6 +132,7 @@ def test_offline_proves_or_says_what_is_missing() -> None:
         (["seeds.txt", "-o", "seeds.txt"], "is read and would be overwritten"),
         (["seeds.txt", "-o", "script.jsonl"], "overwrite it with --force"),
         (["seeds.txt", "-o", "."], "this is a folder"),
+        (["seeds.txt", "--model", ""], "model: String should have at least 1 character"),
         (["empty.txt"], "no usable seed"),
         (["bad.jsonl", "--strict"], "bad.jsonl:2"),
     ],

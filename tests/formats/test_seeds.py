@@ -110,6 +110,18 @@ def test_bad_lines_become_rejects_with_their_number(tmp_path: Path) -> None:
         seeds_of(path, strict=True)
 
 
+def test_bad_rows_of_csv_become_rejects_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"instruction,input\n\xff\xfe bad,x\n" + b"long " * 50_000 + b",y\nok,in,extra,more\nnul\0,\n")
+    seeds = seeds_of(path)
+    assert [len(seed.instruction) for seed in seeds] == [249_999, 2]
+    rejections = [row.rejection for row in seeds.rejects()]
+    assert [(r.rule, r.raw) for r in rejections if r] == [
+        ("unreadable", "\\xff\\xfe bad"),
+        ("unprintable", '{"instruction": "nul\\u0000", "input": ""}'),
+    ]
+
+
 def test_equal_seeds_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("same\nother\nsame\nsame\n")
@@ -131,8 +143,9 @@ def test_no_usable_seed_is_an_error(content: bytes, tmp_path: Path) -> None:
         ("a.json", b"{broken", "not JSON"),
         ("a.json", b'"text"', "must hold a list"),
         ("a.jsonl.gz", b"no gzip", "can't be read"),
-        ("b.jsonl.gz", gzip.compress(b"x" * 9999)[:20], "can't be read"),
+        ("b.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:20], "can't be read"),
     ],
+    ids=["gone", "broken JSON", "no list", "no gzip", "gzip cut short"],
 )
 def test_unreadable_files_are_one_clear_sentence(
     name: str, content: bytes | None, problem: str, tmp_path: Path
