@@ -8,7 +8,7 @@ from typing import Literal
 
 Verdict = Literal["equal", "not_equal"]
 
-_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
+_THINKING = re.compile(r"\A.*?</think(?:ing)?>\s*", re.DOTALL)  # some templates begin inside the thinking
 _UNFINISHED_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*\Z", re.DOTALL)
 _INSTRUCTION_TAG = re.compile(r"\A\s*#{0,6}\s*(?:\*\*)?Instruction(?:\*\*)?\s*:(?:\*\*)?[ \t]*\n?", re.IGNORECASE)
 _INPUT_TAG = re.compile(r"^[ \t]*#{1,6}[ \t]*Input[ \t]*:[ \t]*\n?", re.IGNORECASE | re.MULTILINE)
@@ -20,8 +20,8 @@ def visible(text: str) -> str:
 
     >>> visible("<think>hm</think>\\nParis")
     'Paris'
-    >>> visible("<think>cut in the middle")
-    ''
+    >>> visible("hm, the capital</think>Paris"), visible("<think>cut in the middle")
+    ('Paris', '')
     """
     return _UNFINISHED_THINKING.sub("", _THINKING.sub("", text)).strip()
 

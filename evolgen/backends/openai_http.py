@@ -185,7 +185,8 @@ def _lesson(failure: TeacherError, request: Request, known: set[str]) -> str | N
 def _status_error(error: openai.APIStatusError) -> TeacherError:
     status, said = error.status_code, _said(error)
     code = f"{error.code or ''} {error.type or ''}"
-    if status in (401, 403):
+    rule = _refusal_rule(code, str(error))
+    if status in (401, 403) and rule != "content_filter":
         return Denied("denied", f"the endpoint refused the key (HTTP {status}{said}); check --api-key-env and --model")
     if status in (404, 405):
         return Denied("denied", f"the endpoint doesn't know the model or the path (HTTP {status}{said}); "
@@ -198,14 +199,16 @@ def _status_error(error: openai.APIStatusError) -> TeacherError:
         return Unanswered("rate_limited", f"too many requests (HTTP 429{said})", _retry_after(error))
     if status in (408, 409, 425) or status >= 500:
         return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{said})", _retry_after(error))
-    return Refused(_refusal_rule(code, str(error)), f"the endpoint refused the question (HTTP {status}{said})")
+    return Refused(rule, f"the endpoint refused the question (HTTP {status}{said})")
 
 
 def _refusal_rule(code: str, message: str) -> str:
     text = f"{code} {message}".lower()
-    if "content_filter" in text or "content_policy" in text or "content management" in text:
+    if any(
+        word in text for word in ("content_filter", "content_policy", "content management", "moderation", "flagged")
+    ):
         return "content_filter"
-    if "context_length" in text or "context length" in text or "context size" in text or "context window" in text:
+    if any(word in text for word in ("context_length", "context length", "context size", "context window")):
         return "context_length"
     return "bad_request"
 

@@ -69,6 +69,7 @@ async def test_a_plain_completion_goes_to_its_own_path(teacher: Teacher) -> None
     [
         (error(401), Denied, "denied"),
         (error(403), Denied, "denied"),
+        (error(403, "your input was flagged by moderation"), Refused, "content_filter"),
         (error(404), Denied, "denied"),
         (error(402), Denied, "quota"),
         (error(429, code="insufficient_quota"), Denied, "quota"),
