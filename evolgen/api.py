@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -72,7 +73,28 @@ async def evolve_async(
 ) -> Summary:
     """`evolve`, for programs that have an event loop; `backoff` sets the pauses between attempts."""
     config = _configured(config, settings)
-    plan = evol_instruct.make_plan(
+    plan = _plan(config)
+    _refuse_reading_what_is_written(config)
+    seeds = Seeds(source_rows(config.seeds), evol_instruct.NAME, strict=config.strict)
+    async with contextlib.AsyncExitStack() as stack:
+        session = _open(stack, config, script, observer, backoff)
+        session.watch(Planned(len(seeds) * (config.rounds + config.include_seeds), config.n))
+        committer = Committer(session.output, session.watch, seeds=seeds, keep=config.keep, target=config.n)
+        committer.reject_input(seeds.rejects())
+        run = Run(
+            partial(evol_instruct.evolve, plan=plan),
+            session.asker,
+            committer,
+            concurrency=max(teacher.concurrency for teacher in session.roles.values()),
+            target=config.n,
+            rows_at_best=(config.rounds if config.keep == "all" else 1) + config.include_seeds,
+        )
+        await run.run(_visits(seeds, plan, config.n))
+        return session.finish(config, plan, run.delivered)
+
+
+def _plan(config: EvolveConfig) -> evol_instruct.Plan:
+    return evol_instruct.make_plan(
         PromptLibrary(config.prompts),
         weights=config.operators,
         no_rule=config.no_rule,
@@ -83,61 +105,68 @@ async def evolve_async(
         include_seeds=config.include_seeds,
         max_tokens=config.max_tokens,
     )
-    _refuse_reading_what_is_written(config)
-    seeds = Seeds(source_rows(config.seeds), evol_instruct.NAME, strict=config.strict)
-    async with contextlib.AsyncExitStack() as stack:
-        watch = _Watch(observer)
-        teachers = Teachers(config, fetching=lambda *told: watch(Fetching(*told)), script=script)
-        stack.push_async_callback(teachers.close)
-        roles = teachers.by_role()
-        output = Output(config.out, force=config.force)
-        stack.callback(output.close)
-        progress = ProgressFile(output.files.progress, watch.tally, config.n)
-        stack.callback(progress.close)
-        watch.also(progress)
-        store = Store(config.store)
-        stack.callback(store.close)
-        if not teachers.named:
-            watch(Notice(f"no --model given: using {EMBEDDED_MODEL}, which is there to try the pipeline"))
 
-        watch(Planned(len(seeds) * (config.rounds + config.include_seeds), config.n))
-        asker = Asker(
-            store,
-            roles,
-            watch,
-            attempts=config.attempts,
-            backoff=backoff,
-            offline=config.offline,
-            max_requests=config.max_requests,
-        )
-        stack.callback(asker.close)
-        committer = Committer(output, watch, seeds=seeds, keep=config.keep, target=config.n)
-        committer.reject_input(seeds.rejects())
-        run = Run(
-            partial(evol_instruct.evolve, plan=plan),
-            asker,
-            committer,
-            concurrency=max(teacher.concurrency for teacher in roles.values()),
-            target=config.n,
-            rows_at_best=(config.rounds if config.keep == "all" else 1) + config.include_seeds,
-        )
-        await run.run(_visits(seeds, plan, config.n))
 
-        stopped = asker.stopped
+@dataclass(frozen=True)
+class _Session:
+    """What a run holds open."""
+
+    watch: _Watch
+    roles: Mapping[Role, Teacher]
+    output: Output
+    asker: Asker
+
+    def finish(self, config: EvolveConfig, plan: evol_instruct.Plan, delivered: int) -> Summary:
+        """Publish what came of the run; raises where it was stopped because the command was wrong."""
+        stopped = self.asker.stopped
         if stopped is not None and stopped.exit_code != Stopped.exit_code:
             raise stopped
         summary = summarize(
-            watch.tally,
+            self.watch.tally,
             pipeline=evol_instruct.NAME,
-            files=output.files,
+            files=self.output.files,
             store=config.store,
             stopped=stopped,
-            delivered=run.delivered,
-            seconds=time.time() - watch.started,
+            delivered=delivered,
+            seconds=time.time() - self.watch.started,
         )
         if summary.published:
-            output.publish(_manifest(config, summary, roles, plan.prompts(), watch.started))
+            self.output.publish(_manifest(config, summary, self.roles, plan.prompts(), self.watch.started))
         return summary
+
+
+def _open(
+    stack: contextlib.AsyncExitStack,
+    config: EvolveConfig,
+    script: Script | None,
+    observer: Observer | None,
+    backoff: Backoff | None,
+) -> _Session:
+    """Open teachers, output and store, and have `stack` close them in the opposite order."""
+    watch = _Watch(observer)
+    teachers = Teachers(config, fetching=lambda *told: watch(Fetching(*told)), script=script)
+    stack.push_async_callback(teachers.close)
+    roles = teachers.by_role()
+    output = Output(config.out, force=config.force)
+    stack.callback(output.close)
+    progress = ProgressFile(output.files.progress, watch.tally, config.n)
+    stack.callback(progress.close)
+    watch.also(progress)
+    store = Store(config.store)
+    stack.callback(store.close)
+    if not teachers.named:
+        watch(Notice(f"no --model given: using {EMBEDDED_MODEL}, which is there to try the pipeline"))
+    asker = Asker(
+        store,
+        roles,
+        watch,
+        attempts=config.attempts,
+        backoff=backoff,
+        offline=config.offline,
+        max_requests=config.max_requests,
+    )
+    stack.callback(asker.close)
+    return _Session(watch, roles, output, asker)
 
 
 class _Watch:
@@ -159,7 +188,8 @@ class _Watch:
 def _configured(config: EvolveConfig | None, settings: dict[str, Any]) -> EvolveConfig:
     """A config from settings given by name, on top of a whole one where there is one."""
     try:
-        return EvolveConfig(**((config.model_dump(exclude_unset=True) if config else {}) | settings))
+        given = {name: getattr(config, name) for name in config.model_fields_set} if config else {}
+        return EvolveConfig(**(given | settings))
     except ValidationError as error:
         raise UsageError(explain_invalid(error)) from error
 

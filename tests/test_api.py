@@ -63,6 +63,15 @@ def test_seeds_may_be_given_in_place() -> None:
     assert evolgen.evolve(config, script=lambda request: "No.", force=True).candidates == 2
 
 
+def test_settings_by_name_go_on_top_of_a_config() -> None:
+    config = EvolveConfig(
+        seeds=[{"instruction": "One."}], out=Path("a.jsonl"), rounds=1, base_url="http://u:p@h/v1", model="m"
+    )
+    assert evolgen.evolve(config, script=script, rounds=3, out="b.jsonl").candidates == 3
+    assert Path("b.manifest.json").exists()
+    assert config.base_url == "http://u:p@h/v1", "only what is shown or written goes without the secret"
+
+
 def test_it_works_inside_a_running_event_loop() -> None:
     async def notebook() -> int:
         return evolgen.evolve(

@@ -83,7 +83,7 @@ def test_files_and_functions_stay_small() -> None:
         assert source.count("\n") <= 350, path
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
-                assert node.end_lineno - node.lineno < 80, f"{path}: {node.name}"
+                assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
 
 
 def test_every_error_is_drawn_in_the_tree() -> None:
