@@ -13,7 +13,7 @@ from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.scripted import Script, ScriptedBackend, read_script
 from evolgen.config import EMBEDDED_MODEL, Settings, api_key, default_base_url, default_model
 from evolgen.runner import models
-from evolgen.runner.server import slots_for
+from evolgen.runner.server import MOST_SLOTS, slots_for
 
 REMOTE_CONCURRENCY = 32
 """Calls in flight at an endpoint unless `--concurrency` says otherwise."""
@@ -46,6 +46,10 @@ class Teachers:
         """Whether the user chose that model."""
         return self.default != EMBEDDED_MODEL or self._settings.model is not None
 
+    @property
+    def _remote_concurrency(self) -> int:
+        return self._settings.concurrency or REMOTE_CONCURRENCY
+
     def by_role(self) -> dict[Role, Teacher]:
         """Who evolves, answers and judges."""
         settings = self._settings
@@ -67,26 +71,25 @@ class Teachers:
     def _make(self, name: str) -> Teacher:
         kind, _, rest = name.partition(":")
         if self._script is not None:
-            return self._teacher(name, {}, ScriptedBackend(self._script), REMOTE_CONCURRENCY)
+            return self._teacher(name, {}, ScriptedBackend(self._script), self._remote_concurrency)
         if kind == "local":
             return self._local(models.resolve(rest))
         if kind == "scripted":
             path = Path(rest)
             backend = ScriptedBackend(read_script(path))
-            return self._teacher(path.name, {"sha256": models.sha256(path)}, backend, REMOTE_CONCURRENCY)
-        return self._teacher(name, {}, self._remote(), REMOTE_CONCURRENCY)
+            return self._teacher(path.name, {"sha256": models.sha256(path)}, backend, self._remote_concurrency)
+        return self._teacher(name, {}, self._remote(), self._remote_concurrency)
 
     def _local(self, model: models.CatalogueEntry | Path) -> Teacher:
-        slots = self._settings.concurrency or slots_for()
+        slots = min(self._settings.concurrency or slots_for(), MOST_SLOTS)
         if isinstance(model, Path):
             name, sha256 = model.name, models.fingerprint(model)
             find: Callable[[], Path] = partial(Path, model)
         else:
             name, sha256 = model.file, model.sha256
             find = partial(models.pull, model, partial(self._fetching, model.name))
-        return self._teacher(
-            name, {"sha256": sha256}, LocalBackend(find, slots=slots, timeout=self._settings.timeout), slots
-        )
+        backend = LocalBackend(find, slots=slots, timeout=self._settings.timeout)
+        return self._teacher(name, {"sha256": sha256}, backend, slots)
 
     def _remote(self) -> OpenAIBackend:
         if self._endpoint is None:
@@ -95,7 +98,7 @@ class Teachers:
                 base_url,
                 partial(api_key, self._settings.api_key_env, base_url),
                 timeout=self._settings.timeout,
-                connections=self._settings.concurrency or REMOTE_CONCURRENCY,
+                connections=self._remote_concurrency,
             )
         return self._endpoint
 
@@ -107,5 +110,5 @@ class Teachers:
             wire_name=name,
             identity=identity | {"model": name},
             backend=backend,
-            concurrency=self._settings.concurrency or concurrency,
+            concurrency=concurrency,
         )

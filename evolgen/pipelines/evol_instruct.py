@@ -268,7 +268,7 @@ def make_plan(
             raise UsageError(f"--operators {name}: there is no such operator{hint} (known: {', '.join(known)})")
     return Plan(
         operators={name: _operator(prompts, name) for name in chosen},
-        weights=chosen,
+        weights=dict(sorted(chosen.items())),  # the order in which they were named decides nothing
         judge=prompts.load("judge/equal", needs=("first", "second")),
         rules=elimination.RULES - set(no_rule),
         rounds=rounds,

@@ -14,6 +14,7 @@ CONTEXT = 4096
 """Tokens of context a slot gets: prompt and answer together."""
 
 MOST_SLOTS = 8
+"""Each slot takes memory for its own context."""
 
 
 def slots_for(cores: int | None = None) -> int:

@@ -193,6 +193,12 @@ def test_operators_are_drawn_uniformly_and_by_weight() -> None:
     assert 2100 < drawn["deepen"] < 2400
 
 
+def test_the_order_in_which_operators_are_named_decides_nothing() -> None:
+    one, other = plan(weights={"deepen": 1.0, "breadth": 2.0}), plan(weights={"breadth": 2.0, "deepen": 1.0})
+    visits = [Visit(Seed(instruction=f"seed {i}")) for i in range(50)]
+    assert [one.draw_operator(v, 1) for v in visits] == [other.draw_operator(v, 1) for v in visits]
+
+
 def test_draws_depend_on_the_lineage_and_not_on_its_place() -> None:
     every = plan()
 
