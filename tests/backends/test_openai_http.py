@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 CHAT = Request("evolve", (("system", "S"), ("user", "U")), temperature=0.5, top_p=0.9, max_tokens=7, stop=("X",))
 
 
-async def ask(teacher: Teacher, request: Request = CHAT, timeout: float = 5.0) -> Any:
+async def ask(teacher: Teacher, request: Request = CHAT, timeout: float = 60.0) -> Any:
     backend = OpenAIBackend(teacher.url, lambda: "secret-key", timeout=timeout, connections=4)
     try:
         return await backend.complete("m", request)
@@ -105,7 +105,7 @@ async def test_each_failure_becomes_one_error(
 async def test_retry_after_is_read_as_seconds_and_as_a_date(teacher: Teacher) -> None:
     for value, least, most in [
         ("7", 7, 7),
-        (email.utils.formatdate(time.time() + 30, usegmt=True), 25, 31),
+        (email.utils.formatdate(time.time() + 600, usegmt=True), 500, 601),
         ("Mon, 01 Jan 2001 00:00:00 GMT", 0, 0),
     ]:
         teacher.reply = replying(error(429, headers={"Retry-After": value}))
@@ -160,13 +160,13 @@ async def test_a_broken_connection_is_a_connection_failure() -> None:
     for handler in (drop, cut):
         server = await asyncio.start_server(handler, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        backend = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=5, connections=1)
+        backend = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=60, connections=1)
         with pytest.raises(ConnectionFailed):
             await backend.complete("m", CHAT)
         await backend.close()
         server.close()
         await server.wait_closed()
-    refused = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=5, connections=1)
+    refused = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=60, connections=1)
     with pytest.raises(ConnectionFailed, match="the connection failed"):
         await refused.complete("m", CHAT)
 
@@ -178,7 +178,7 @@ async def test_a_refused_schema_is_learned_once_per_endpoint(teacher: Teacher) -
         return completion('{"a": 1}')
 
     teacher.reply = no_schemas
-    backend = OpenAIBackend(teacher.url, lambda: "k", timeout=5, connections=1)
+    backend = OpenAIBackend(teacher.url, lambda: "k", timeout=60, connections=1)
     request = Request("answer", (("user", "U"),), schema={"type": "object"})
     first = await backend.complete("m", request)
     await backend.complete("m", request)
