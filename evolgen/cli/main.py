@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,24 +112,17 @@ def pull(
         print(path)
 
 
-class _errors:
+@contextlib.contextmanager
+def _errors(debug: bool) -> Iterator[None]:
     """Turn an error of ours into one line on stderr and its exit code."""
-
-    def __init__(self, debug: bool) -> None:
-        self._debug = debug
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            error = Interrupted("stopped at once; what was paid for is in the store")
-        if not isinstance(error, EvolgenError):
-            return
-        if self._debug:
+    try:
+        yield
+    except (EvolgenError, KeyboardInterrupt) as error:
+        if debug:
             traceback.print_exception(error)
-        print(f"evolgen: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+        ours = error if isinstance(error, EvolgenError) else Interrupted("stopped at once; what came is in the store")
+        print(f"evolgen: {ours}", file=sys.stderr)
+        raise typer.Exit(ours.exit_code) from None
 
 
 def main() -> None:
