@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -101,6 +101,19 @@ class Seed(BaseModel):
     @property
     def id(self) -> str:
         return record_id(self.instruction, self.input)
+
+
+class Texts(NamedTuple):
+    """What a row says, whatever its shape: what rules are tried on and near rows are told by.
+
+    `output` is None where the row has no place for an answer at all (a file of prompts). `more` are the further
+    (input, output) pairs of a Self-Instruct task with several instances.
+    """
+
+    instruction: str
+    input: str = ""
+    output: str | None = None
+    more: tuple[tuple[str, str | None], ...] = ()
 
 
 def record_id(instruction: str, input: str) -> str:
