@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +14,7 @@ from evolgen.prompts import Message
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
-Role = Literal["evolve", "judge", "answer"]
+Role = Literal["evolve", "judge", "answer", "embed"]
 """What a question is for; it decides which of the run's models is asked."""
 
 
@@ -56,8 +57,22 @@ class Request:
             "sample": self.sample,
             "repeat": self.repeat or None,
         }
-        asked = {name: value for name, value in question.items() if value is not None} | dict(identity)
-        return hashlib.sha256(_canonical(asked).encode()).digest()
+        return _digest({name: value for name, value in question.items() if value is not None}, identity)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """A text whose embedding is wanted."""
+
+    text: str
+
+    def key(self, identity: Mapping[str, Any]) -> bytes:
+        """As that of a `Request`; no chat or completion has a field `embed`, so that the two never meet."""
+        return _digest({"embed": self.text}, identity)
+
+
+def _digest(question: Mapping[str, Any], identity: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(_canonical({**question, **identity}).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,32 @@ class Answer:
 
 Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
 """Raises TeacherError (Refused or Unanswered) where there will be no answer."""
+
+
+Vector: TypeAlias = bytes
+"""An embedding: little-endian float32 numbers, one after the other; `numpy.frombuffer(vector, "<f4")` reads it."""
+
+
+def stored_vector(vector: Vector, call: Mapping[str, Any] | None = None) -> str:
+    """A vector as the store holds it: a JSON object with the vector in base64.
+
+    One call answers for many texts: what the endpoint said beside the vectors (`call`: its `model`, `usage`, the
+    `form` of the question, how many `texts`) is kept once, with the first of them.
+
+    >>> stored_vector(b"\\0\\0\\x80?", {"texts": 2}), stored_vector(b"\\0\\0\\0@")
+    ('{"embedding": "AACAPw==", "call": {"texts": 2}}', '{"embedding": "AAAAQA=="}')
+    """
+    stored: dict[str, Any] = {"embedding": base64.b64encode(vector).decode()}
+    return json.dumps(stored if call is None else stored | {"call": call})
+
+
+def read_vector(answer: str) -> Vector:
+    """Read a vector as it is stored.
+
+    >>> read_vector('{"embedding": "AAAAQA=="}')
+    b'\\x00\\x00\\x00@'
+    """
+    return base64.b64decode(json.loads(answer)["embedding"])
 
 
 def message_text(choice: Mapping[str, Any]) -> str | None:

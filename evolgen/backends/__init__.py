@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from evolgen.asking import Request
+from evolgen.asking import Request, Vector
 
 Response = dict[str, Any]
 """A response in the shape of OpenAI's API, whole, as it will be stored: `choices`, `usage`, ..., and `form`,
 the way in which the question had to be put."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The answer to one call for embeddings: a vector a text, in the order of the texts, all of one length.
+
+    `call` is what the endpoint said beside them: `model`, `usage`, and `form` as in a `Response`.
+    """
+
+    vectors: list[Vector]
+    call: Mapping[str, Any]
 
 
 class Backend(Protocol):
@@ -21,6 +32,9 @@ class Backend(Protocol):
 
         Raises TeacherError: Refused (no use asking again), Unanswered (ask again), Denied (stop the run).
         """
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        """One attempt at the embeddings of several texts; raises what `complete` raises, for all of them."""
 
     async def close(self) -> None:
         """Let connections and processes go."""
@@ -35,7 +49,8 @@ class Teacher:
     """A model and the way to it.
 
     `name` is shown in rows, `wire_name` is what the backend is asked for, `identity` enters every key, and
-    `concurrency` is how many calls the backend takes at once. Teachers at one endpoint share a backend.
+    `concurrency` is how many calls the backend takes at once. Teachers at one endpoint share a backend. A call for
+    embeddings holds up to `embed_characters` of text, or one text that is longer.
     """
 
     name: str
@@ -43,3 +58,4 @@ class Teacher:
     identity: Identity
     backend: Backend
     concurrency: int
+    embed_characters: int = 100_000

@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evolgen.asking import Request
-from evolgen.backends import Response
+from evolgen.backends import Embeddings, Response
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.runner.server import LocalServer, require_llama_cpp
 
 
 class LocalBackend:
-    """A GGUF model, found (or fetched) and served when the first question comes: a replay needs neither."""
+    """A GGUF model, found (or fetched) and served when the first question comes: a replay needs neither.
+
+    It is served twice where it has to write and to embed.
+    """
 
     def __init__(self, find: Callable[[], Path], *, slots: int, timeout: float) -> None:
         self._find = find
         self._slots = slots
         self._timeout = timeout
         self._starting = asyncio.Lock()
-        self._server: LocalServer | None = None
-        self._http: OpenAIBackend | None = None
+        self._embedding = asyncio.Lock()
+        self._writer: _Served | None = None
+        self._embedder: _Served | None = None
 
     async def complete(self, model: str, request: Request) -> Response:
         async with self._starting:
-            http = self._http or await self._start()
+            self._writer = served = self._writer or await self._start(embeddings=False)
         # The seed of the sampler follows from the question, so that a fresh store gets much the same answers.
         seed = int.from_bytes(request.key({})[:4], "big")
-        return await http.complete(model, request, {"seed": seed, "cache_prompt": True})
+        return await served.http.complete(model, request, {"seed": seed, "cache_prompt": True})
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        """One attempt, by a server of its own: llama.cpp writes or embeds, and writing has other slots."""
+        async with self._starting:
+            self._embedder = served = self._embedder or await self._start(embeddings=True)
+        async with self._embedding:  # it has one slot, and the timeout excludes waiting for it
+            return await served.http.embed(model, texts)
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.close()
-        if self._server is not None:
-            self._server.close()
+        for served in (self._writer, self._embedder):
+            if served is not None:
+                await served.http.close()
+                served.server.close()
 
-    async def _start(self) -> OpenAIBackend:
+    async def _start(self, *, embeddings: bool) -> _Served:
         require_llama_cpp()  # before a model is fetched in vain
-        self._server = await asyncio.to_thread(lambda: LocalServer(self._find(), self._slots))
-        key = self._server.key
-        self._http = OpenAIBackend(self._server.url, lambda: key, timeout=self._timeout, connections=self._slots)
-        return self._http
+        server = await asyncio.to_thread(lambda: LocalServer(self._find(), self._slots, embeddings=embeddings))
+        http = OpenAIBackend(server.url, lambda: server.key, timeout=self._timeout, connections=self._slots)
+        return _Served(server, http)
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A server that runs, and the way to it."""
+
+    server: LocalServer
+    http: OpenAIBackend

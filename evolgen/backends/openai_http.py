@@ -14,12 +14,13 @@ import ipaddress
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from evolgen.asking import Request, message_text
-from evolgen.backends import Response
+from evolgen.backends import Embeddings, Response
+from evolgen.backends.vectors import read_embeddings
 from evolgen.config import public_url
 from evolgen.errors import ConnectionFailed, Denied, Refused, TeacherError, Unanswered, UsageError
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 ADAPTABLE = ("schema", "max_tokens", "temperature", "top_p", "presence_penalty", "stop")
 """Parameters that an endpoint may refuse; the question is then put without them, or in another form."""
 
+TOO_LONG = ("context_length", "context length", "context size", "context window", "too large to process")
+"""How endpoints say that a question is too long."""
 
 TELEMETRY = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async", "Retry-Count")
 """The client's X-Stainless-* headers, which tell the endpoint about this machine: evolgen sends none of them."""
@@ -50,33 +53,60 @@ class OpenAIBackend:
         self._connections = connections
         self._client: openai.AsyncOpenAI | None = None
         self._refused: defaultdict[str, set[str]] = defaultdict(set)
+        self._refused_embedding: defaultdict[str, set[str]] = defaultdict(set)
 
     async def complete(self, model: str, request: Request, extra: dict[str, Any] | None = None) -> Response:
         """One attempt, in as many forms as it takes to learn what the endpoint accepts.
 
         `extra` goes into the body as it is.
         """
-        client = self._client or self._connect()
-        refused = self._refused[model]
         path = "/chat/completions" if request.prompt is None else "/completions"
-        while True:
-            asked_without = sorted(refused)
-            body = _body(model, request, refused) | (extra or {})
-            try:
-                response = await self._post(client, path, body)
-            except TeacherError as failure:
-                lesson = _lesson(failure, request, refused)
-                if lesson is None and set(asked_without) == refused:
-                    raise
-                if lesson is not None:
-                    refused.add(lesson)
-                continue  # put it again in the form just learned, here or by another call meanwhile
-            response["form"] = {"path": path, "without": asked_without}
-            return response
+
+        def body(without: Set[str]) -> Response:
+            return _body(model, request, without) | (extra or {})
+
+        def lesson(failure: TeacherError, known: Set[str]) -> str | None:
+            return _lesson(failure, request, known)
+
+        response, form = await self._put(self._refused[model], path, body, lesson)
+        return _checked(response) | {"form": form}
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        """One attempt; vectors come as base64 where the endpoint can, which is a fifth of the bytes of the numbers."""
+
+        def body(without: Set[str]) -> Response:
+            compact = {} if "encoding_format" in without else {"encoding_format": "base64"}
+            return {"model": model, "input": list(texts), **compact}
+
+        response, form = await self._put(self._refused_embedding[model], "/embeddings", body, _embedding_lesson)
+        answer = read_embeddings(response, len(texts))
+        return Embeddings(answer.vectors, {**answer.call, "form": form})
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
+
+    async def _put(
+        self,
+        refused: set[str],
+        path: str,
+        body: Callable[[Set[str]], Response],
+        lesson: Callable[[TeacherError, Set[str]], str | None],
+    ) -> tuple[object, dict[str, Any]]:
+        """Post a question, without the parameters known to be refused; returns the response and the form it took."""
+        client = self._client or self._connect()
+        while True:
+            without = sorted(refused)
+            try:
+                response = await self._post(client, path, body(refused))
+            except TeacherError as failure:
+                learned = lesson(failure, refused)
+                if learned is None and set(without) == refused:
+                    raise
+                if learned is not None:
+                    refused.add(learned)
+                continue  # put it again in the form just learned, here or by another call meanwhile
+            return response, {"path": path, "without": without}
 
     def _connect(self) -> openai.AsyncOpenAI:
         import httpx2  # what the openai client is made of
@@ -96,14 +126,14 @@ class OpenAIBackend:
             raise UsageError(f"--base-url {public_url(self._base_url or '')}: not a usable URL") from error
         return self._client
 
-    async def _post(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> Response:
+    async def _post(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> object:
         import aiohttp
         import httpx2
         import openai
 
         try:
             async with asyncio.timeout(self._timeout):
-                response = await client.post(path, body=body, cast_to=object)
+                return await client.post(path, body=body, cast_to=object)
         except openai.APIStatusError as error:
             raise _status_error(error) from error
         except json.JSONDecodeError as error:
@@ -112,7 +142,6 @@ class OpenAIBackend:
             raise self._connection_error(error) from error
         except (openai.OpenAIError, ValueError) as error:
             raise Unanswered("malformed", f"the response can't be read: {type(error).__name__}") from error
-        return _checked(response)
 
     def _connection_error(self, error: BaseException) -> Unanswered:
         """Tell a call that took too long from one whose connection failed.
@@ -143,7 +172,7 @@ def _checked(response: object) -> Response:
     return response
 
 
-def _body(model: str, request: Request, without: set[str]) -> dict[str, Any]:
+def _body(model: str, request: Request, without: Set[str]) -> dict[str, Any]:
     """The request as this endpoint takes it."""
     messages = [{"role": role, "content": content} for role, content in request.messages]
     body: dict[str, Any] = {"model": model}
@@ -165,7 +194,7 @@ def _body(model: str, request: Request, without: set[str]) -> dict[str, Any]:
     return body
 
 
-def _lesson(failure: TeacherError, request: Request, known: set[str]) -> str | None:
+def _lesson(failure: TeacherError, request: Request, known: Set[str]) -> str | None:
     """Which parameter a refused request was refused for, if that can be told and is news."""
     cause = failure.__cause__
     if not isinstance(failure, Refused) or failure.rule != "bad_request" or cause is None:
@@ -182,13 +211,20 @@ def _lesson(failure: TeacherError, request: Request, known: set[str]) -> str | N
     return None
 
 
+def _embedding_lesson(failure: TeacherError, known: Set[str]) -> str | None:
+    """Whether a call for embeddings was refused because they were wanted as base64."""
+    told = str(failure.__cause__).lower()
+    refused = isinstance(failure, Refused) and ("encoding_format" in told or "base64" in told)
+    return "encoding_format" if refused and "encoding_format" not in known else None
+
+
 def _status_error(error: openai.APIStatusError) -> TeacherError:
     status, said = error.status_code, _said(error)
     code = f"{error.code or ''} {error.type or ''}"
     rule = _refusal_rule(code, str(error))
     if status in (401, 403) and rule != "content_filter":
         return Denied("denied", f"the endpoint refused the key (HTTP {status}{said}); check --api-key-env and --model")
-    if status in (404, 405):
+    if status in (404, 405, 501):
         return Denied("denied", f"the endpoint doesn't know the model or the path (HTTP {status}{said}); "
                       "check --model and --base-url")  # fmt: skip
     if status == 402 or (status == 429 and "insufficient_quota" in code):
@@ -197,7 +233,8 @@ def _status_error(error: openai.APIStatusError) -> TeacherError:
         return denied
     if status == 429:
         return Unanswered("rate_limited", f"too many requests (HTTP 429{said})", _retry_after(error))
-    if status in (408, 409, 425) or status >= 500:
+    # llama.cpp answers 500 to a text that is too long to embed
+    if status in (408, 409, 425) or (status >= 500 and rule != "context_length"):
         return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{said})", _retry_after(error))
     return Refused(rule, f"the endpoint refused the question (HTTP {status}{said})")
 
@@ -208,7 +245,10 @@ def _refusal_rule(code: str, message: str) -> str:
         word in text for word in ("content_filter", "content_policy", "content management", "moderation", "flagged")
     ):
         return "content_filter"
-    if any(word in text for word in ("context_length", "context length", "context size", "context window")):
+    if any(
+        word in text
+        for word in ("context_length", "context length", "context size", "context window", "is too large to process")
+    ):
         return "context_length"
     return "bad_request"
 

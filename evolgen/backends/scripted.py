@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import re
-from collections.abc import Callable
+import sys
+from array import array
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from evolgen.asking import Request
-from evolgen.backends import Response
+from evolgen.asking import Request, Vector
+from evolgen.backends import Embeddings, Response
 from evolgen.errors import Refused, UsageError
 
 Script = Callable[[Request], str | Response]
 """A question -> the answer's text, or a whole response."""
+
+WORD_VECTOR = 256
+"""Numbers in the vector that a scripted teacher gives for a text."""
 
 
 def _pattern(value: Any) -> Any:
@@ -36,14 +43,18 @@ class Line(BaseModel):
 
 
 class ScriptedBackend:
-    """Answers questions with a function, in process."""
+    """Answers questions with a function, in process; `embedding` gives the vector of a text."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, embedding: Callable[[str], Sequence[float]] | None = None) -> None:
         self._script = script
+        self._embedding = embedding or word_vector
 
     async def complete(self, model: str, request: Request) -> Response:
         answer = self._script(request)
         return answer if isinstance(answer, dict) else response(answer)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        return Embeddings([_packed(self._embedding(text)) for text in texts], {"model": model})
 
     async def close(self) -> None:
         pass
@@ -53,6 +64,29 @@ def response(text: str, finish_reason: str = "stop") -> Response:
     """A response with one choice."""
     message = {"role": "assistant", "content": text}
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]}
+
+
+def word_vector(text: str) -> list[float]:
+    """A vector of length 1 that depends on which words a text has: texts that share words are near each other.
+
+    >>> bread, loaf, stocks = map(word_vector, ("Bake bread.", "bake a bread", "Stocks fell."))
+    >>> near, far = (sum(a * b for a, b in zip(bread, other)) for other in (loaf, stocks))
+    >>> round(near, 2), round(far, 2)
+    (0.82, 0.0)
+    """
+    vector = [0.0] * WORD_VECTOR
+    for word in re.findall(r"\w+", text.lower()) or [text]:
+        digest = hashlib.sha256(word.encode("utf-8", "backslashreplace")).digest()
+        vector[int.from_bytes(digest[:2], "big") % WORD_VECTOR] += 1.0
+    length = math.hypot(*vector)
+    return [number / length for number in vector]
+
+
+def _packed(numbers: Sequence[float]) -> Vector:
+    vector = array("f", numbers)
+    if sys.byteorder == "big":
+        vector.byteswap()
+    return vector.tobytes()
 
 
 def read_script(path: Path) -> Script:

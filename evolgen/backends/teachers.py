@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from evolgen.runner.server import MOST_SLOTS, slots_for
 
 REMOTE_CONCURRENCY = 32
 """Calls in flight at an endpoint unless `--concurrency` says otherwise."""
+
+LOCAL_CHARACTERS = 4_000
+"""Text in a local call for embeddings: small enough for a laptop to answer in time, one slot at a time."""
 
 
 class Teachers:
@@ -54,16 +58,17 @@ class Teachers:
         """Who evolves, answers and judges."""
         settings = self._settings
         return {
-            "evolve": self._get(self.default),
-            "answer": self._get(settings.answer_model or self.default),
-            "judge": self._get(settings.judge_model or self.default),
+            "evolve": self.get(self.default),
+            "answer": self.get(settings.answer_model or self.default),
+            "judge": self.get(settings.judge_model or self.default),
         }
 
     async def close(self) -> None:
         for backend in {teacher.backend for teacher in self._made.values()}:
             await backend.close()
 
-    def _get(self, name: str) -> Teacher:
+    def get(self, name: str) -> Teacher:
+        """The teacher of a name: the way to a model that belongs to no role, such as one for embeddings."""
         if name not in self._made:
             self._made[name] = self._make(name)
         return self._made[name]
@@ -89,7 +94,8 @@ class Teachers:
             name, sha256 = model.file, model.sha256
             find = partial(models.pull, model, partial(self._fetching, model.name))
         backend = LocalBackend(find, slots=slots, timeout=self._settings.timeout)
-        return self._teacher(name, {"sha256": sha256}, backend, slots)
+        teacher = self._teacher(name, {"sha256": sha256}, backend, slots)
+        return replace(teacher, embed_characters=LOCAL_CHARACTERS)
 
     def _remote(self) -> OpenAIBackend:
         if self._endpoint is None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evolgen.asking import Request
-from evolgen.backends import Response, Teacher
+from evolgen.backends import Embeddings, Response, Teacher
 from evolgen.backends.scripted import response
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.events import Event, Failed, StopRequested, Tally
@@ -48,6 +48,9 @@ class Fake:
         if isinstance(outcome, EvolgenError):
             raise outcome
         return outcome
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        raise AssertionError("nobody asks for embeddings here")
 
     async def close(self) -> None:
         pass
