@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from evolgen.asking import Answer, Request, Role
 from evolgen.backends import Response, Teacher
@@ -20,12 +22,16 @@ from evolgen.errors import (
     Denied,
     EvolgenError,
     NotStored,
+    Refused,
     StoreError,
     TeacherError,
     Unanswered,
     Unreachable,
 )
 from evolgen.store import Answers
+
+R = TypeVar("R")
+K = TypeVar("K")
 
 
 class Halt(Exception):
@@ -38,6 +44,8 @@ class Asker:
     Identical questions in flight at the same time are asked once. A call holds its slot until its answer is
     durable. Once `stop` has been called, calls in flight finish and are stored, and every new question that the
     store can't answer raises Halt.
+
+    `ask` is for chats and completions; it is made of `replay`, `pay` and `keep`, and so is `engine.embed`.
     """
 
     def __init__(
@@ -75,6 +83,10 @@ class Asker:
             self._stopping.set()
             self._observe(StopRequested(reason))
 
+    def deny(self, error: Denied) -> None:
+        """Stop because no question will be answered: the command is wrong, unless there were answers before."""
+        self.stop(_late(error) if self.answered else error)
+
     @property
     def halted(self) -> bool:
         return self._stopping.is_set()
@@ -93,12 +105,22 @@ class Asker:
         key = request.key(teacher.identity)
         if (pending := self._in_flight.get(key)) is not None:
             return await asyncio.shield(pending)
-        if (answer := self._replay(request, teacher, key)) is not None:
-            return answer
+        if (stored := self.replay(request.role, key)) is not None:
+            return Answer.read(key, teacher.name, json.loads(stored))
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = future
+
+        async def keep(response: Response) -> Answer:
+            answer = json.dumps(response)
+            (stored,) = await self.keep(request.role, [(key, answer)], response.get("usage"))
+            if stored is not answer:  # another process was first
+                response = json.loads(stored)
+            return Answer.read(key, teacher.name, response)
+
         try:
-            answer = await self._pay(position, request, teacher, key)
+            answer = await self.pay(
+                position, request.role, partial(teacher.backend.complete, teacher.wire_name, request), keep
+            )
         except BaseException as error:
             future.set_exception(Halt() if isinstance(error, asyncio.CancelledError) else error)
             future.exception()  # whoever waits gets it; nobody has to
@@ -109,7 +131,12 @@ class Asker:
         finally:
             del self._in_flight[key]
 
-    def _replay(self, request: Request, teacher: Teacher, key: bytes) -> Answer | None:
+    def teacher(self, role: Role) -> Teacher:
+        """Who answers in a role."""
+        return self._teachers[role]
+
+    def replay(self, role: Role, key: bytes) -> str | None:
+        """What the store holds for a key; None means that it may be asked for, else Halt is raised."""
         try:
             stored = self._store.get(key)
         except StoreError as error:
@@ -117,42 +144,68 @@ class Asker:
             raise Halt from error
         if stored is not None:
             self.answered += 1
-            self._observe(Replayed(request.role, stored.created))
-            return Answer.read(key, teacher.name, json.loads(stored.answer))
+            self._observe(Replayed(role, stored.created))
+            return stored.answer
         if self._offline:
             self.stop(NotStored(
-                f"--offline: the store has no answer to a question ({request.role}, key {key.hex()[:16]}); "
+                f"--offline: the store has no answer to a question ({role}, key {key.hex()[:16]}); "
                 "run it without --offline to ask for what is missing"
             ))  # fmt: skip
         if self._stopping.is_set():
             raise Halt
         return None
 
-    async def _pay(self, position: int, request: Request, teacher: Teacher, key: bytes) -> Answer:
+    async def pay(
+        self,
+        position: int,
+        role: Role,
+        call: Callable[[], Awaitable[R]],
+        keep: Callable[[R], Awaitable[K]],
+        *,
+        divisible: bool = False,
+    ) -> K:
+        """Make a call, as often as it takes; `keep` stores the answer while the call holds its slot.
+
+        Raises Refused, Unanswered or Halt. A refused call that is `divisible` will be made again in parts.
+        """
         began = _now()
         for attempt in itertools.count(1):
-            async with self._slots[teacher.backend].slot(position):
-                response = await self._attempt(attempt, request, teacher)
-                if isinstance(response, dict):
-                    return await self._keep(request, teacher, key, response)
-            final = not isinstance(response, Unanswered) or self._give_up(attempt, response, began)
-            self._observe(Failed(request.role, response, final))
-            if not isinstance(response, Unanswered) or final:
-                raise response
-            await self._pause(self._backoff.pause(attempt, response.retry_after))
+            async with self._slots[self._teachers[role].backend].slot(position):
+                outcome = await self._attempt(attempt, role, call)
+                if not isinstance(outcome, TeacherError):
+                    return await keep(outcome)
+            again = isinstance(outcome, Unanswered) and not self._give_up(attempt, outcome, began)
+            self._observe(Failed(role, outcome, final=not again and not (divisible and isinstance(outcome, Refused))))
+            if not isinstance(outcome, Unanswered) or not again:
+                raise outcome
+            await self._pause(self._backoff.pause(attempt, outcome.retry_after))
         raise AssertionError("attempts are counted for ever")
 
-    async def _attempt(self, attempt: int, request: Request, teacher: Teacher) -> Response | TeacherError:
-        """One call: the response, or the error that it ended in."""
-        self._spend()
-        self._observe(Asked(request.role, attempt))
+    async def keep(self, role: Role, answers: Sequence[tuple[bytes, str]], usage: object) -> list[str]:
+        """Store what one call brought, (key, answer) pairs; returns what the store holds for each key.
+
+        `usage` is the endpoint's count of tokens, for the whole call.
+        """
         try:
-            response = await teacher.backend.complete(teacher.wire_name, request)
+            stored = await self._keeper.keep(answers)
+        except StoreError as error:
+            self.stop(_late(error))
+            raise Halt from error
+        self.answered += len(answers)
+        self._observe(Stored(role, usage if isinstance(usage, dict) else {}, len(answers)))
+        return [kept.answer for kept in stored]
+
+    async def _attempt(self, attempt: int, role: Role, call: Callable[[], Awaitable[R]]) -> R | TeacherError:
+        """One call: what it brought, or the error that it ended in."""
+        self._spend()
+        self._observe(Asked(role, attempt))
+        try:
+            response = await call()
         except TeacherError as error:
             self._note_life(error)
             if isinstance(error, Denied):
-                self._observe(Failed(request.role, error, final=True))
-                self.stop(_late(error) if self.answered else error)
+                self._observe(Failed(role, error, final=True))
+                self.deny(error)
                 raise Halt from error
             return error
         except EvolgenError as error:  # the teacher can't be had at all: no such model file, no such extra
@@ -169,20 +222,6 @@ class Asker:
                 self.stop(BudgetReached(f"--max-requests {self._max_requests}: all of them are spent; {GO_ON}"))
                 raise Halt
             self._requests_left -= 1
-
-    async def _keep(self, request: Request, teacher: Teacher, key: bytes, response: Response) -> Answer:
-        try:
-            answer = json.dumps(response)
-            stored = await self._keeper.keep(key, answer)
-        except StoreError as error:
-            self.stop(_late(error))
-            raise Halt from error
-        usage = response.get("usage")
-        self.answered += 1
-        self._observe(Stored(request.role, usage if isinstance(usage, dict) else {}))
-        if stored.answer is not answer:  # another process was first
-            response = json.loads(stored.answer)
-        return Answer.read(key, teacher.name, response)
 
     def _note_life(self, error: TeacherError) -> None:
         """Connection errors and nothing else for a while mean that the teacher is gone."""

@@ -39,10 +39,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An answer is in the store; `usage` is the endpoint's count of tokens."""
+    """A call's answer is in the store; `usage` is the endpoint's count of tokens.
+
+    `answers` is how many questions it answers: one call asks for the embeddings of many texts.
+    """
 
     role: Role
     usage: Mapping[str, Any]
+    answers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,9 @@ class Tally:
             case Failed(error=error):
                 self.in_flight -= 1
                 self.failed_calls[error.rule] += 1
-            case Stored(usage=usage):
+            case Stored(usage=usage, answers=answers):
                 self.in_flight -= 1
-                self.answers += 1
+                self.answers += answers
                 self._count_tokens(usage)
             case Replayed(created=created):
                 self.replayed += 1

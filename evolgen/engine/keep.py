@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from evolgen.store import GROUP, Answers, Stored
@@ -20,13 +21,18 @@ class GroupCommit:
         self._waiting: list[tuple[bytes, str, asyncio.Future[Stored]]] = []
         self._writing = False
 
-    async def keep(self, key: bytes, answer: str) -> Stored:
-        """Keep an answer; returns once it is durable, with what the store holds for the key. Raises StoreError."""
-        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._waiting.append((key, answer, future))
+    async def keep(self, answers: Sequence[tuple[bytes, str]]) -> list[Stored]:
+        """Keep (key, answer) pairs; returns once all are durable, with what the store holds for each key.
+
+        Raises StoreError.
+        """
+        futures: list[asyncio.Future[Stored]] = []
+        for key, answer in answers:
+            futures.append(asyncio.get_running_loop().create_future())
+            self._waiting.append((key, answer, futures[-1]))
         if not self._writing:
             self._write_group()
-        return await future
+        return await asyncio.gather(*futures)
 
     def close(self) -> None:
         """Write what is still waiting; for a run that was stopped in the middle of things."""

@@ -89,7 +89,7 @@ class Run(Generic[T]):
 
     async def run(self, visits: Iterator[T]) -> None:
         """Run to the end, or until the asker is stopped; then `asker.stopped` says why."""
-        with _stop_on_signals(self._asker), _tuned_interpreter():
+        with stop_on_signals(self._asker), _tuned_interpreter():
             lineages = in_order(
                 visits, self._follow, width=self._width, may_start=self._may_start, finished=self._forecast.heard
             )
@@ -144,7 +144,7 @@ class Run(Generic[T]):
 
 
 @contextlib.contextmanager
-def _stop_on_signals(asker: Asker) -> Iterator[None]:
+def stop_on_signals(asker: Asker) -> Iterator[None]:
     """Ctrl-C or SIGTERM stops the run cleanly; a second one at once.
 
     Signals can only be caught in the main thread; elsewhere the program that calls evolgen has its own ways.

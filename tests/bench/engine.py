@@ -73,7 +73,7 @@ def store() -> None:
 
         async def worker() -> None:
             for number in numbers:
-                await keeper.keep(hashlib.sha256(str(number).encode()).digest(), answer)
+                await keeper.keep([(hashlib.sha256(str(number).encode()).digest(), answer)])
 
         started = time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(in_flight)))

@@ -1,0 +1,218 @@
+"""Embeddings: a key a text, many texts a call, under the same limits as every other question."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from evolgen.asking import EmbeddingRequest, Vector, read_vector, stored_vector
+from evolgen.backends import Embeddings
+from evolgen.engine.ask import Asker, Halt
+from evolgen.engine.run import stop_on_signals
+from evolgen.errors import Denied, Refused, TeacherError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TEXTS = 256
+"""Texts in one call at the most."""
+
+REFUSALS = 8
+"""Texts refused one by one, without a single vector seen, after which it is the model that can't embed."""
+
+Received: TypeAlias = Callable[[str, Vector | TeacherError], None]
+"""Called once with each different text, and its vector or the error for which it has none."""
+
+Batch: TypeAlias = Mapping[str, bytes]
+"""Texts that go out in one call, and their keys."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A row a text: `vectors[i]` is the embedding of text `i`, as the endpoint gave it.
+
+    `failed` says which texts have none, and why; their rows are zeros. Without any vector the rows are empty.
+    """
+
+    vectors: NDArray[np.float32]
+    failed: dict[int, TeacherError] = field(default_factory=dict)
+
+
+async def embed_all(asker: Asker, texts: Sequence[str]) -> Embedded:
+    """The embeddings of texts, by the teacher of the role `embed`: from the store, else paid for.
+
+    Identical texts are paid for once, calls go out as the teacher's slots allow. Raises what the run was stopped
+    by (a budget, --offline, Ctrl-C, a teacher that denies or is gone): what was paid for is stored by then.
+    """
+    table = _Table(asker, texts)
+    with stop_on_signals(asker):
+        try:
+            await embed(asker, table.rows_of, table.receive)
+        except Halt:
+            if asker.stopped is None:
+                raise
+            raise asker.stopped from None
+    return table.embedded()
+
+
+async def embed(asker: Asker, texts: Iterable[str], received: Received, *, position: int = 0) -> None:
+    """Have `received` told the embedding of each text, as they come.
+
+    Raises Halt where the run is stopping, once the calls in flight are stored.
+    """
+    teacher = asker.teacher("embed")
+    calls = _Calls(asker, received, position)
+    missing: dict[str, bytes] = {}
+    for number, text in enumerate(dict.fromkeys(texts)):
+        if number % TEXTS == 0:
+            await asyncio.sleep(0)  # reading a large store takes a while: let signals and other tasks have a turn
+        key = EmbeddingRequest(text).key(teacher.identity)
+        if not text.strip():
+            received(text, Refused("no_text", "there is no text to embed"))
+        elif (stored := asker.replay("embed", key)) is not None:
+            calls.answered = True
+            received(text, read_vector(stored))
+        else:
+            missing[text] = key
+    await _all(calls.pay(batch) for batch in batches(missing, TEXTS, teacher.embed_characters))
+
+
+def batches(texts: Batch, most: int, most_characters: int) -> Iterator[Batch]:
+    """Cut texts, in order, into calls of so many texts and characters; a text that is longer goes alone.
+
+    >>> [list(batch) for batch in batches(dict.fromkeys(["a", "bb", "c", "dddd", "e"], b""), 2, 3)]
+    [['a', 'bb'], ['c'], ['dddd'], ['e']]
+    """
+    batch: dict[str, bytes] = {}
+    size = 0
+    for text, key in texts.items():
+        if batch and (len(batch) == most or size + len(text) > most_characters):
+            yield batch
+            batch, size = {}, 0
+        batch[text] = key
+        size += len(text)
+    if batch:
+        yield batch
+
+
+class _Calls:
+    """The calls for the texts that the store doesn't know.
+
+    A refused call is made again in halves until the texts that the endpoint refuses stand alone, so that one of
+    them doesn't cost the rest. Before the first vector is seen the halves go out one after the other: where the
+    endpoint refuses whatever it is asked, that is found out in few calls.
+    """
+
+    def __init__(self, asker: Asker, received: Received, position: int) -> None:
+        self.answered = False
+        self._asker = asker
+        self._teacher = asker.teacher("embed")
+        self._received = received
+        self._position = position
+        self._most = TEXTS
+        self._refusals = 0
+
+    async def pay(self, batch: Batch) -> bool:
+        """Pay for the texts of a call; returns whether none of them was refused."""
+        if len(batch) > self._most:
+            return await self._halve(batch)
+        texts = list(batch)
+        call = partial(self._teacher.backend.embed, self._teacher.wire_name, texts)
+        keep = partial(self._keep, list(batch.values()))
+        try:
+            vectors = await self._asker.pay(self._position, "embed", call, keep, divisible=len(batch) > 1)
+        except Refused as error:
+            if len(batch) > 1:
+                return await self._halve(batch)
+            self._refuse(texts[0], error)
+            return False
+        except TeacherError as error:
+            for text in texts:
+                self._received(text, error)
+            return True
+        self.answered = True
+        for text, vector in zip(texts, vectors, strict=True):
+            self._received(text, vector)
+        return True
+
+    async def _halve(self, batch: Batch) -> bool:
+        pairs = list(batch.items())
+        middle = (len(pairs) + 1) // 2
+        halves = [dict(pairs[:middle]), dict(pairs[middle:])]
+        if self.answered:
+            fine = all(await _all(self.pay(half) for half in halves))
+        else:
+            fine = all([await self.pay(half) for half in halves])
+        if fine:  # it was the number of texts that the endpoint refused, and none of them
+            self._most = min(self._most, middle)
+        return fine
+
+    def _refuse(self, text: str, error: Refused) -> None:
+        self._refusals += 1
+        if self._refusals >= REFUSALS and not self.answered and error.rule == "bad_request":
+            denied = Denied(
+                "denied", f"the model {self._teacher.name} gives no embeddings ({error}); name one that does"
+            )
+            self._asker.deny(denied)
+            raise Halt
+        self._received(text, error)
+
+    async def _keep(self, keys: Sequence[bytes], answer: Embeddings) -> list[Vector]:
+        call = {**answer.call, "texts": len(keys)}
+        answers = [
+            (key, stored_vector(vector, None if number else call))
+            for number, (key, vector) in enumerate(zip(keys, answer.vectors, strict=True))
+        ]
+        stored = await self._asker.keep("embed", answers, answer.call.get("usage"))
+        return [read_vector(text) for text in stored]
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, bool]]) -> list[bool]:
+    """Run calls side by side and all to their end; a failure is raised when the others are through."""
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if failures:
+        raise next((failure for failure in failures if not isinstance(failure, Halt)), failures[0])
+    return [outcome is True for outcome in outcomes]
+
+
+class _Table:
+    """Vectors on their way into one array, which is made when the first of them tells its length."""
+
+    def __init__(self, asker: Asker, texts: Sequence[str]) -> None:
+        self.rows_of: defaultdict[str, list[int]] = defaultdict(list)
+        for row, text in enumerate(texts):
+            self.rows_of[text].append(row)
+        self._asker = asker
+        self._rows = len(texts)
+        self._vectors: NDArray[np.float32] | None = None
+        self._failed: dict[int, TeacherError] = {}
+
+    def receive(self, text: str, outcome: Vector | TeacherError) -> None:
+        import numpy as np
+
+        if isinstance(outcome, TeacherError):
+            self._failed |= dict.fromkeys(self.rows_of[text], outcome)
+            return
+        vector = np.frombuffer(outcome, "<f4")
+        if self._vectors is None:
+            self._vectors = np.zeros((self._rows, len(vector)), np.float32)
+        if len(vector) != self._vectors.shape[1]:
+            model = self._asker.teacher("embed").name
+            self._asker.stop(UsageError(
+                f"the embeddings of {model} differ in length ({self._vectors.shape[1]} and {len(vector)} numbers): "
+                "another model answers by that name now; tell the two apart with --model-tag"
+            ))  # fmt: skip
+            raise Halt
+        self._vectors[self.rows_of[text]] = vector
+
+    def embedded(self) -> Embedded:
+        import numpy as np
+
+        vectors = np.zeros((self._rows, 0), np.float32) if self._vectors is None else self._vectors
+        return Embedded(vectors, dict(sorted(self._failed.items())))
