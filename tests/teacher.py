@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
+import struct
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -50,9 +52,30 @@ def completion(text: str | None, finish_reason: str = "stop", **message: Any) ->
     return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
+def vector_of(text: str) -> list[float]:
+    """An embedding of eight numbers that depends on nothing but the text."""
+    return [byte / 256 - 0.5 for byte in hashlib.sha256(text.encode()).digest()[:8]]
+
+
+def embeddings(body: Body) -> web.Response:
+    """Vectors for the texts of a request, the last one first: `index` says which is whose."""
+    entries: list[dict[str, Any]] = []
+    for index, text in enumerate(body["input"]):
+        vector: Any = vector_of(text)
+        if body.get("encoding_format") == "base64":
+            vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        entries.insert(0, {"object": "embedding", "index": index, "embedding": vector})
+    usage = dict.fromkeys(("prompt_tokens", "total_tokens"), len(entries))
+    return web.json_response({"object": "list", "model": body["model"], "data": entries, "usage": usage})
+
+
+def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": {"message": message}}, status=status, headers=headers)
+
+
 async def behave(body: Body) -> web.StreamResponse:
     """Reply sensibly and at once."""
-    return completion(sensible(body))
+    return embeddings(body) if "input" in body else completion(sensible(body))
 
 
 class Teacher:

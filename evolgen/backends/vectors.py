@@ -26,12 +26,13 @@ def read_embeddings(response: object, count: int) -> Embeddings:
         raise _malformed(f"the response holds no embeddings: {str(response)[:100]!r}")
     if len(data) != count:
         raise _malformed(f"the response holds {len(data)} embeddings for {count} texts")
-    vectors: dict[object, Vector] = {}
+    vectors: dict[int, Vector] = {}
     for number, entry in enumerate(data):
         if not isinstance(entry, dict):
             raise _malformed("an entry of the response is no embedding")
-        index = entry.get("index")
-        vectors[number if index is None else index] = _vector(entry.get("embedding"))
+        index = entry.get("index", number)
+        if type(index) is int:
+            vectors[index] = _vector(entry.get("embedding"))
     if vectors.keys() != set(range(count)):
         raise _malformed("the response numbers its embeddings wrongly")
     if len({len(vector) for vector in vectors.values()}) > 1:

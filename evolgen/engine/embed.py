@@ -79,7 +79,8 @@ async def embed(asker: Asker, texts: Iterable[str], received: Received, *, posit
             received(text, read_vector(stored))
         else:
             missing[text] = key
-    await _all(calls.pay(batch) for batch in batches(missing, TEXTS, teacher.embed_characters))
+    pending = batches(missing, TEXTS, teacher.embed_characters)
+    await _all(calls.pay_each(pending) for _ in range(teacher.concurrency))
 
 
 def batches(texts: Batch, most: int, most_characters: int) -> Iterator[Batch]:
@@ -116,6 +117,10 @@ class _Calls:
         self._position = position
         self._most = TEXTS
         self._refusals = 0
+
+    async def pay_each(self, pending: Iterator[Batch]) -> bool:
+        """Take calls from those that are pending, one after the other: the later ones profit from what is learned."""
+        return all([await self.pay(batch) for batch in pending])
 
     async def pay(self, batch: Batch) -> bool:
         """Pay for the texts of a call; returns whether none of them was refused."""

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import evolgen
+from evolgen.backends.teachers import Teachers
+from evolgen.config import Settings
+from evolgen.engine.ask import Asker
+from evolgen.engine.embed import Embedded, embed_all
 from evolgen.errors import ModelError
 from evolgen.runner.models import CATALOGUE, pull
 from evolgen.runner.server import LocalServer
+from evolgen.store import Store
 from tests.conftest import ROOT, rows
 
 pytestmark = pytest.mark.slow
@@ -57,6 +65,31 @@ def test_a_prompt_longer_than_the_context_is_a_rejection(model: Path) -> None:
     evolgen.evolve(seeds=seeds, out="out.jsonl", model="local:smollm2-135m", rounds=1, max_tokens=8)
     (row,) = rows(Path("out.rejected.jsonl"))
     assert (row["rejection"]["stage"], row["rejection"]["rule"]) == ("backend", "context_length")
+
+
+def test_it_embeds_and_replays_without_loading(model: Path) -> None:
+    texts = ["How do I bake bread?", "Name a river.", "The stock market fell sharply on Tuesday.", "word " * 3000]
+
+    async def embedded(texts: list[str], store: str, **more: Any) -> Embedded:
+        teachers = Teachers(Settings(), fetching=lambda *told: None)
+        way = teachers.get("local:smollm2-135m")
+        asker = Asker(Store(Path(store)), {"embed": way}, lambda event: None, attempts=1, **more)
+        try:
+            return await embed_all(asker, texts)
+        finally:
+            asker.close()
+            await teachers.close()
+
+    first = asyncio.run(embedded(texts, "one.sqlite"))
+    assert first.vectors.shape == (4, 576)
+    assert {row: error.rule for row, error in first.failed.items()} == {3: "context_length"}
+    vectors = first.vectors[:3]
+    assert np.allclose((vectors * vectors).sum(1), 1.0, atol=1e-5)
+    assert (vectors @ vectors.T < 0.999).sum() == 6  # each is like itself alone
+    fresh = asyncio.run(embedded(texts[2::-1], "two.sqlite"))
+    assert np.array_equal(fresh.vectors[::-1], vectors)
+    again = asyncio.run(embedded(texts[:3], "one.sqlite", offline=True))
+    assert np.array_equal(again.vectors, vectors)
 
 
 def test_the_server_is_quiet_and_wants_its_key(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
