@@ -23,6 +23,7 @@ from evolgen.backends import Embeddings, Response
 from evolgen.backends.vectors import read_embeddings
 from evolgen.config import public_url
 from evolgen.errors import ConnectionFailed, Denied, Refused, TeacherError, Unanswered, UsageError
+from evolgen.records import printable
 
 if TYPE_CHECKING:
     import openai
@@ -76,7 +77,7 @@ class OpenAIBackend:
 
         def body(without: Set[str]) -> Response:
             compact = {} if "encoding_format" in without else {"encoding_format": "base64"}
-            return {"model": model, "input": list(texts), **compact}
+            return {"model": model, "input": [printable(text) for text in texts], **compact}
 
         response, form = await self._put(self._refused_embedding[model], "/embeddings", body, _embedding_lesson)
         answer = read_embeddings(response, len(texts))

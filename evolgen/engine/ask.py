@@ -162,19 +162,22 @@ class Asker:
         call: Callable[[], Awaitable[R]],
         keep: Callable[[R], Awaitable[K]],
         *,
+        attempts: int | None = None,
         divisible: bool = False,
     ) -> K:
         """Make a call, as often as it takes; `keep` stores the answer while the call holds its slot.
 
-        Raises Refused, Unanswered or Halt. A refused call that is `divisible` will be made again in parts.
+        Raises Refused, Unanswered (after so many `attempts`; default: those of the run) or Halt. A refused call
+        that is `divisible` will be made again in parts.
         """
+        most = self._attempts if attempts is None else min(attempts, self._attempts)
         began = _now()
         for attempt in itertools.count(1):
             async with self._slots[self._teachers[role].backend].slot(position):
                 outcome = await self._attempt(attempt, role, call)
                 if not isinstance(outcome, TeacherError):
                     return await keep(outcome)
-            again = isinstance(outcome, Unanswered) and not self._give_up(attempt, outcome, began)
+            again = isinstance(outcome, Unanswered) and not (attempt >= most and self._answers(outcome, began))
             self._observe(Failed(role, outcome, final=not again and not (divisible and isinstance(outcome, Refused))))
             if not isinstance(outcome, Unanswered) or not again:
                 raise outcome
@@ -235,13 +238,9 @@ class Asker:
                 Unreachable(f"the teacher gave no sign of life for {self._backoff.patience:g} s ({error}); {GO_ON}")
             )
 
-    def _give_up(self, attempt: int, error: TeacherError, began: float) -> bool:
-        """Whether a question has had its attempts.
-
-        None is given up for a teacher that showed no sign of life since the question was first put: it may be gone.
-        """
-        gone = isinstance(error, ConnectionFailed) and self._last_life < began
-        return attempt >= self._attempts and not gone
+    def _answers(self, error: TeacherError, began: float) -> bool:
+        """Whether the teacher showed a sign of life since a question was first put; if not, it may be gone."""
+        return not isinstance(error, ConnectionFailed) or self._last_life >= began
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the run stops meanwhile."""

@@ -25,6 +25,16 @@ TEXTS = 256
 REFUSALS = 8
 """Texts refused one by one, without a single vector seen, after which it is the model that can't embed."""
 
+BREAKS = ("http_5", "malformed")
+"""Failures that may lie in one of the texts, as far as rules tell: a 500, or a vector with what is no number."""
+
+PART_ATTEMPTS = 2
+"""Attempts for each part of a call that had all of its attempts."""
+
+PATIENCE = 8
+"""Calls given up one after the other, with no answer between them, until they are no longer cut: 256 texts are one
+after eight cuts."""
+
 Received: TypeAlias = Callable[[str, Vector | TeacherError], None]
 """Called once with each different text, and its vector or the error for which it has none."""
 
@@ -105,8 +115,9 @@ class _Calls:
     """The calls for the texts that the store doesn't know.
 
     A refused call is made again in halves until the texts that the endpoint refuses stand alone, so that one of
-    them doesn't cost the rest. Before the first vector is seen the halves go out one after the other: where the
-    endpoint refuses whatever it is asked, that is found out in few calls.
+    them doesn't cost the rest. So is a call that the endpoint breaks on (some models give no number for some text),
+    unless it breaks on whatever it is asked. Before the first vector is seen the halves go out one after the other:
+    where the endpoint refuses everything, that is found out in few calls.
     """
 
     def __init__(self, asker: Asker, received: Received, position: int) -> None:
@@ -117,43 +128,48 @@ class _Calls:
         self._position = position
         self._most = TEXTS
         self._refusals = 0
+        self._broken = 0  # calls given up since the last that was answered
 
     async def pay_each(self, pending: Iterator[Batch]) -> bool:
         """Take calls from those that are pending, one after the other: the later ones profit from what is learned."""
         return all([await self.pay(batch) for batch in pending])
 
-    async def pay(self, batch: Batch) -> bool:
-        """Pay for the texts of a call; returns whether none of them was refused."""
+    async def pay(self, batch: Batch, attempts: int | None = None) -> bool:
+        """Pay for the texts of a call; returns whether all of them were answered."""
         if len(batch) > self._most:
-            return await self._halve(batch)
+            return await self._halve(batch, attempts)
         texts = list(batch)
         call = partial(self._teacher.backend.embed, self._teacher.wire_name, texts)
         keep = partial(self._keep, list(batch.values()))
+        divisible = len(batch) > 1
         try:
-            vectors = await self._asker.pay(self._position, "embed", call, keep, divisible=len(batch) > 1)
+            vectors = await self._asker.pay(self._position, "embed", call, keep, attempts=attempts, divisible=divisible)
         except Refused as error:
-            if len(batch) > 1:
-                return await self._halve(batch)
+            if divisible:
+                return await self._halve(batch, attempts)
             self._refuse(texts[0], error)
             return False
         except TeacherError as error:
+            self._broken += 1
+            if divisible and error.rule.startswith(BREAKS) and self._broken <= PATIENCE:
+                return await self._halve(batch, PART_ATTEMPTS)
             for text in texts:
                 self._received(text, error)
-            return True
-        self.answered = True
+            return False
+        self.answered, self._broken = True, 0
         for text, vector in zip(texts, vectors, strict=True):
             self._received(text, vector)
         return True
 
-    async def _halve(self, batch: Batch) -> bool:
+    async def _halve(self, batch: Batch, attempts: int | None) -> bool:
         pairs = list(batch.items())
         middle = (len(pairs) + 1) // 2
         halves = [dict(pairs[:middle]), dict(pairs[middle:])]
         if self.answered:
-            fine = all(await _all(self.pay(half) for half in halves))
+            fine = all(await _all(self.pay(half, attempts) for half in halves))
         else:
-            fine = all([await self.pay(half) for half in halves])
-        if fine:  # it was the number of texts that the endpoint refused, and none of them
+            fine = all([await self.pay(half, attempts) for half in halves])
+        if fine:  # it was the number of texts that was too much, and none of them
             self._most = min(self._most, middle)
         return fine
 

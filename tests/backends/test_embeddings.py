@@ -63,6 +63,12 @@ async def test_refused_base64_is_learned_once(teacher: Teacher) -> None:
     assert second.call["form"]["without"] == ["encoding_format"]
 
 
+async def test_a_text_that_utf8_can_not_hold_costs_no_other_its_vector(teacher: Teacher) -> None:
+    (answer,) = await embed(teacher, ["a\ud800b", "fine"])
+    assert teacher.calls[0]["input"] == ["a\\ud800b", "fine"]
+    assert answer.vectors[1] == packed(vector_of("fine"))
+
+
 GOOD = base64.b64encode(packed([1.0, 2.0])).decode()
 
 

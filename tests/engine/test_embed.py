@@ -144,6 +144,29 @@ async def test_one_refused_text_costs_itself_alone(teacher: Teacher, store: Stor
     assert [call["input"] for call in teacher.calls[paid:]] == [[texts[77]]]
 
 
+@pytest.mark.parametrize("place", [0, 77, 299])
+async def test_one_text_that_the_endpoint_breaks_on_costs_itself_alone(
+    teacher: Teacher, store: Store, place: int
+) -> None:
+    texts = numbered(300)
+    teacher.reply = refusing(texts[place], status=500, message="json: unsupported value: NaN")
+    embedded = await run(teacher, store, texts, concurrency=1)
+    assert list(embedded.failed) == [place]
+    assert isinstance(embedded.failed[place], Unanswered)
+    assert len(teacher.calls) <= 3 + 2 + 3 * 8
+
+
+async def test_an_endpoint_that_breaks_on_everything_is_not_asked_for_every_text(
+    teacher: Teacher, store: Store
+) -> None:
+    texts = numbered(4 * TEXTS)
+    teacher.reply = refusing(*texts, status=500, message="oops")
+    embedded = await run(teacher, store, texts)
+    assert len(embedded.failed) == len(texts)
+    assert embedded.vectors.shape == (len(texts), 0)
+    assert len(teacher.calls) < 64
+
+
 async def test_an_endpoint_that_takes_fewer_texts_is_learned(teacher: Teacher, store: Store) -> None:
     async def reply(body: Body) -> web.StreamResponse:
         return refusal(413, "too many inputs") if len(body["input"]) > 32 else embeddings(body)
