@@ -64,6 +64,8 @@ def _several(value: Any) -> Any:
 
 EliminationRule = Literal["equal", "prompt_leak", "sorry", "stop_words"]
 
+TokenizerName = Literal["unicode", "rouge"]
+
 SeedSource: TypeAlias = str | Path | dict[str, Any]
 """A file's path (`-` for standard input), or a row given in place: {"instruction": ..., "input": ...}."""
 
