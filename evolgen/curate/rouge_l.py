@@ -131,7 +131,9 @@ class RougeLIndex:
             return None
         shared = np.bincount(np.frombuffer(b"".join(lists), np.int32), minlength=len(self._texts))
         positions = np.flatnonzero(shared >= bounds.least - frequent)
-        shared = shared[positions] + np.bitwise_count(np.frombuffer(self._masks, np.uint64)[positions] & np.uint64(mask))
+        shared = shared[positions] + np.bitwise_count(
+            np.frombuffer(self._masks, np.uint64)[positions] & np.uint64(mask)
+        )
         lengths = np.frombuffer(self._lengths, np.int32)[positions]
         needs = bounds.needs(lengths)
         enough = shared >= needs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from evolgen.config import TokenizerName
@@ -30,6 +30,7 @@ _UNSPACED = (
     (0x20000, 0x3FFFF),
 )
 """Scripts that put no space between words."""
+
 
 class _Spaced(dict[int, str]):
     """What each character becomes so that splitting at white space gives tokens, found out when it is first met."""
@@ -63,6 +64,20 @@ def unicode_tokens(text: str) -> list[str]:
     if text.isascii():
         return text.encode().translate(_ASCII_WORDS).decode().split()
     return unicodedata.normalize("NFKC", text).casefold().translate(_SPACED).split()
+
+
+def spaced_tokens(texts: Iterable[str], tokenizer: Tokenizer) -> bytes:
+    r"""The tokens of many texts at once: UTF-8, a space between tokens (or several), a line end after each text.
+
+    >>> spaced_tokens(["Name a river.", "É 2"], unicode_tokens)
+    b'name a river \n\xc3\xa9 2\n'
+    """
+    return b"".join(
+        text.encode().translate(_ASCII_WORDS) + b"\n"
+        if text.isascii()
+        else " ".join(tokenizer(text)).encode("utf-8", "surrogatepass") + b"\n"
+        for text in texts
+    )
 
 
 def rouge_tokens(text: str) -> list[str]:
