@@ -5,25 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evolgen.api import evolve, evolve_async
-    from evolgen.config import EvolveConfig
+    from evolgen.api.curating import decontaminate, dedupe, filter
+    from evolgen.api.evolving import evolve, evolve_async
+    from evolgen.config import DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
     from evolgen.errors import EvolgenError
 
 __version__ = "0.1.0"
-__all__ = ["EvolgenError", "EvolveConfig", "__version__", "evolve", "evolve_async"]
+__all__ = [
+    "DecontaminateConfig",
+    "DedupeConfig",
+    "EvolgenError",
+    "EvolveConfig",
+    "FilterConfig",
+    "__version__",
+    "decontaminate",
+    "dedupe",
+    "evolve",
+    "evolve_async",
+    "filter",
+]
 
 _HOMES = {
-    "evolve": "evolgen.api",
-    "evolve_async": "evolgen.api",
-    "EvolveConfig": "evolgen.config",
-    "EvolgenError": "evolgen.errors",
+    "evolgen.api.curating": ("decontaminate", "dedupe", "filter"),
+    "evolgen.api.evolving": ("evolve", "evolve_async"),
+    "evolgen.config": ("DecontaminateConfig", "DedupeConfig", "EvolveConfig", "FilterConfig"),
+    "evolgen.errors": ("EvolgenError",),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import what is used when it is used, so that `import evolgen` and `evolgen --help` stay quick."""
-    if name not in _HOMES:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module 'evolgen' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(home), name)

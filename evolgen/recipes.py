@@ -9,11 +9,11 @@ from typing import Any
 
 from evolgen.errors import UsageError
 
-COMMANDS = ("evolve",)
+COMMANDS = ("evolve", "filter", "dedupe", "decontaminate")
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The settings of a recipe: one table named after the command; raises UsageError for anything else.
+def read_recipe(path: Path) -> tuple[str, dict[str, Any]]:
+    """The command of a recipe and its settings: one table named after it; raises UsageError for anything else.
 
     Paths in it are relative to the folder that the command is run in, as they would be on the command line.
     """
@@ -29,7 +29,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
             raise UsageError(f"{path}: [{name}] is no command{f'; did you mean [{near[0]}]?' if near else ''}")
     if len(recipe) != 1:
         raise UsageError(f"{path}: it must hold one table of settings, such as [evolve]")
-    ((_, settings),) = recipe.items()
+    ((command, settings),) = recipe.items()
     if not isinstance(settings, dict):
-        raise UsageError(f"{path}: evolve must be a table, [evolve]")
-    return settings
+        raise UsageError(f"{path}: {command} must be a table, [{command}]")
+    return command, settings

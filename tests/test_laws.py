@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 import evolgen
-from evolgen.api import evolve_async
+from evolgen.api.evolving import evolve_async
 from evolgen.engine.limits import Backoff
 from tests.conftest import rows
 from tests.teacher import Body, Teacher, completion, digest, kind, question, sensible

@@ -59,11 +59,13 @@ def test_other_commands_exist(command: str) -> None:
 
 
 def test_the_recipe_of_the_examples_is_valid() -> None:
-    from evolgen.config import EvolveConfig
-    from evolgen.recipes import read_recipe
+    from evolgen.config import DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
+    from evolgen.recipes import COMMANDS, read_recipe
 
+    configs = dict(zip(COMMANDS, (EvolveConfig, FilterConfig, DedupeConfig, DecontaminateConfig), strict=True))
     for path in (ROOT / "examples" / "recipes").glob("*.toml"):
-        EvolveConfig(**read_recipe(path))
+        command, settings = read_recipe(path)
+        configs[command](**settings)
         assert tomllib.loads(path.read_text())
 
 

@@ -12,7 +12,7 @@ from evolgen.backends import Backend, Teacher
 from evolgen.backends.local import LocalBackend
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.scripted import Script, ScriptedBackend, read_script
-from evolgen.config import EMBEDDED_MODEL, Settings, api_key, default_base_url, default_model
+from evolgen.config import EMBEDDED_MODEL, Endpoint, api_key, default_base_url, default_model
 from evolgen.runner import models
 from evolgen.runner.server import MOST_SLOTS, slots_for
 
@@ -30,7 +30,7 @@ class Teachers:
     """
 
     def __init__(
-        self, settings: Settings, *, fetching: Callable[[str, int, int], None], script: Script | None = None
+        self, settings: Endpoint, *, fetching: Callable[[str, int, int], None], script: Script | None = None
     ) -> None:
         self._settings = settings
         self._fetching = fetching
@@ -54,14 +54,10 @@ class Teachers:
     def _remote_concurrency(self) -> int:
         return self._settings.concurrency or REMOTE_CONCURRENCY
 
-    def by_role(self) -> dict[Role, Teacher]:
-        """Who evolves, answers and judges."""
-        settings = self._settings
-        return {
-            "evolve": self.get(self.default),
-            "answer": self.get(settings.answer_model or self.default),
-            "judge": self.get(settings.judge_model or self.default),
-        }
+    def by_role(self, *, answer: str | None = None, judge: str | None = None) -> dict[Role, Teacher]:
+        """Who evolves, answers and judges; the default model where no other is named."""
+        names: dict[Role, str | None] = {"evolve": None, "answer": answer, "judge": judge}
+        return {role: self.get(name or self.default) for role, name in names.items()}
 
     async def close(self) -> None:
         for backend in {teacher.backend for teacher in self._made.values()}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,31 @@ def show(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> None
         console.print(line, markup=False, soft_wrap=True)
 
 
+def show_curation(summary: Summary) -> None:
+    """Print what came of a curating command, for a person."""
+    console = Console(highlight=False)
+    table = Table(title=summary.pipeline, title_justify="left", box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_row("in", f"{summary.candidates:,}", "rows")
+    table.add_row("kept", f"{summary.accepted:,}", f"{summary.masked:,} of them masked" if summary.masked else "")
+    table.add_row("rejected", f"{summary.rejected:,}", _by_count(summary.by_stage))
+    for rule, count in sorted(summary.by_rule.items(), key=lambda item: -item[1]):
+        table.add_row("", f"{count:,}", rule)
+    console.print(table)
+    console.print(f"{summary.seconds:.1f} s, {summary.rows_per_second:,.0f} rows a second", soft_wrap=True)
+    if summary.requests or summary.replayed:
+        tokens = summary.tokens.prompt
+        console.print(f"{summary.requests} requests, {tokens:,} tokens, {summary.replayed} embeddings replayed")
+    for line in _files(summary):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _by_count(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
 def _evolutions(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> Table:
     table = Table(title="Some of the rows", title_justify="left", show_lines=True, expand=True)
     for name in ("seed", "operator", "evolved", "answer"):
@@ -42,8 +67,7 @@ def _funnel(summary: Summary) -> Table:
     table.add_column()
     table.add_row("asked", str(summary.candidates), "candidates")
     table.add_row("parsed", str(summary.parsed), "held an instruction")
-    stages = ", ".join(f"{stage} {count}" for stage, count in summary.by_stage.items())
-    table.add_row("rejected", str(summary.rejected), stages)
+    table.add_row("rejected", str(summary.rejected), _by_count(summary.by_stage))
     for rule, count in sorted(summary.by_rule.items(), key=lambda item: -item[1]):
         table.add_row("", str(count), rule)
     table.add_row("accepted", str(summary.accepted), "rows")
@@ -62,6 +86,10 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
         yield f"{summary.surplus} answers were not needed for the rows; they stay in the store"
     oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""
     yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
+    yield from _files(summary)
+
+
+def _files(summary: Summary) -> Iterable[str]:
     for label, path in (("accepted", summary.out), ("rejected", summary.rejected_out), ("manifest", summary.manifest)):
         shown = path if summary.published else path.with_name(f"{path.name}.part")
         if shown.exists():

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from evolgen.engine.events import Event, Failed, Fetching, Notice, Planned, StopRequested, Tally
+from evolgen.engine.events import Event, Failed, Fetching, Notice, Planned, StopRequested, Tally, Working
 from evolgen.errors import Denied, Stopped
 
 LIVE_EVERY = 0.1
@@ -25,7 +25,8 @@ class Display:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._tally = Tally()
         self._every = LIVE_EVERY if self._console.is_terminal else PLAIN_EVERY
-        self._started = self._next = time.monotonic()
+        self._started = time.monotonic()
+        self._next = self._started + self._every
         self._plan = Planned(0, None)
         self._progress = Progress(
             SpinnerColumn(),
@@ -39,6 +40,7 @@ class Display:
         )
         self._rows: TaskID | None = None
         self._fetch: TaskID | None = None
+        self._step: TaskID | None = None
         self._warned: set[str] = set()
 
     def __enter__(self) -> Display:
@@ -61,6 +63,8 @@ class Display:
                 self._say(text)
             case Fetching():
                 self._show_fetching(event)
+            case Working():
+                self._show_working(event)
             case Failed(error=error) if error.rule not in self._warned and not isinstance(error, Denied):
                 self._warned.add(error.rule)
                 what = "the row is rejected" if event.final else "asking again"
@@ -97,6 +101,17 @@ class Display:
             self._fetch = self._progress.add_task(f"fetching {event.name}", total=event.total)
             self._say(f"fetching {event.name} ({event.total / 1e6:.0f} MB, once)")
         self._progress.update(self._fetch, completed=event.done, visible=event.done < event.total)
+
+    def _show_working(self, event: Working) -> None:
+        if self._console.is_terminal:
+            if self._step is None:
+                self._step = self._progress.add_task("")
+            self._progress.update(
+                self._step, description=f"{event.doing} {event.done:,}", completed=event.done, total=event.total
+            )
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._every
+            self._say(f"{event.doing}: {event.done:,}{f' of {event.total:,}' if event.total else ''} rows")
 
     def _say(self, text: str) -> None:
         self._console.print(f"evolgen: {text}", markup=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,12 @@ import typer
 
 import evolgen
 from evolgen.cli.options import Debug, Json, settings_command
-from evolgen.config import EvolveConfig
+from evolgen.config import DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
 from evolgen.errors import EvolgenError, Interrupted, Stopped
 
 app = typer.Typer(
-    help="Grow instruction datasets: Evol-Instruct on any OpenAI-compatible teacher or a local LLaMA-family model.",
+    help="Grow instruction datasets (Evol-Instruct on any OpenAI-compatible teacher or a local LLaMA-family model); "
+    "filter, dedupe and decontaminate data you have.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,7 +41,7 @@ def root(
 
 
 def _evolve(settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
-    from evolgen.api import evolve
+    from evolgen.api.evolving import evolve
     from evolgen.cli import closing
     from evolgen.cli.display import Display
 
@@ -54,8 +56,48 @@ def _evolve(settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
             raise Stopped(f"stopped early: {summary.stopped}")
 
 
+def _curate(name: str, settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
+    from evolgen.api import curating
+    from evolgen.cli import closing
+    from evolgen.cli.display import Display
+
+    with _errors(debug):
+        with Display() as display:
+            summary = getattr(curating, name)(observer=display, **settings)
+        print(summary.model_dump_json()) if as_json else closing.show_curation(summary)
+
+
+def _list_rules(wanted: bool) -> None:
+    if wanted:
+        from evolgen.report.rules import rules_text
+
+        print(rules_text(), end="")
+        raise typer.Exit
+
+
+ListRules = Annotated[
+    bool,
+    typer.Option("--list-rules", is_eager=True, callback=_list_rules, help="Print every rule and preset, and stop."),
+]
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "evolve": _evolve,
+    "filter": partial(_curate, "filter"),
+    "dedupe": partial(_curate, "dedupe"),
+    "decontaminate": partial(_curate, "decontaminate"),
+}
+
 app.command("evolve", help="Evolve seed instructions and answer them (Evol-Instruct).")(
-    settings_command(EvolveConfig, _evolve)
+    settings_command(EvolveConfig, COMMANDS["evolve"])
+)
+app.command("filter", help="Reject rows that break a rule.")(
+    settings_command(FilterConfig, COMMANDS["filter"], list_rules=ListRules)
+)
+app.command("dedupe", help="Reject rows that say what another row says.")(
+    settings_command(DedupeConfig, COMMANDS["dedupe"])
+)
+app.command("decontaminate", help="Reject rows that hold items of a benchmark.")(
+    settings_command(DecontaminateConfig, COMMANDS["decontaminate"])
 )
 
 
@@ -69,8 +111,8 @@ def run(
     from evolgen.recipes import read_recipe
 
     with _errors(debug):
-        settings = read_recipe(recipe)
-    _evolve(settings, as_json=json, debug=debug)
+        command, settings = read_recipe(recipe)
+    COMMANDS[command](settings, as_json=json, debug=debug)
 
 
 @models_app.command("list")

@@ -11,31 +11,38 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from evolgen.config import Settings
+from evolgen.config import Config
 
 SHORT = {"out": "-o", "n": "-n"}
-ARGUMENTS = ("seeds",)
+ARGUMENTS = ("seeds", "inputs")
+
+TABLE = dict[str, Any]
+"""The type of a table of settings; its flag is repeated."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the closing summary as one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback for an error.")]
 
 
-def settings_command(model: type[Settings], call: Callable[..., None]) -> Callable[..., None]:
+def settings_command(model: type[Config], call: Callable[..., None], **extra: Any) -> Callable[..., None]:
     """A typer command that takes every field of `model` and calls `call(settings, as_json=..., debug=...)`.
 
-    `settings` holds what the user gave and nothing else. The command's own flags come before the shared ones.
+    `settings` holds what the user gave and nothing else. The command's own flags come before the shared ones. `extra`
+    are further flags that do their work when they are read.
     """
 
     def command(**given: Any) -> None:
         as_json, debug = given.pop("json"), given.pop("debug")
+        for name in extra:
+            del given[name]
         settings = {
             name: value for name, value in given.items() if not (value is None or value is False or value == [])
         }
         call(settings, as_json=as_json, debug=debug)
 
-    own = [name for name in model.model_fields if name not in Settings.model_fields]
-    parameters = [_parameter(name, model.model_fields[name]) for name in (*own, *Settings.model_fields)]
-    for name, annotation in (("json", Json), ("debug", Debug)):
+    fields = model.model_fields
+    own = [name for name in fields if name in model.__annotations__]
+    parameters = [_parameter(name, fields[name]) for name in (*own, *(name for name in fields if name not in own))]
+    for name, annotation in (("json", Json), ("debug", Debug), *extra.items()):
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -67,7 +74,7 @@ def _plain_type(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
         return _plain_type(annotation)
-    if get_origin(annotation) in (list, Sequence):
+    if get_origin(annotation) in (list, tuple, Sequence) or annotation == TABLE:
         return list[str]
     if annotation in (bool, int, float, Path) or get_origin(annotation) is Literal:
         return annotation

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from evolgen.asking import Role
 from evolgen.errors import EvolgenError, TeacherError
-from evolgen.records import Record
+from evolgen.records import Record, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,34 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """So many more rows of the input are kept as they came."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """In a row that is kept something was masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row of the input is rejected."""
+
+    rejection: Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """How far a step has come: `done` of `total` rows, where the total is known. Told now and then, not for each."""
+
+    doing: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The run will end early; calls in flight finish first."""
 
@@ -87,7 +115,21 @@ class Fetching:
     total: int
 
 
-Event: TypeAlias = Planned | Asked | Failed | Stored | Replayed | Committed | StopRequested | Notice | Fetching
+Event: TypeAlias = (
+    Planned
+    | Asked
+    | Failed
+    | Stored
+    | Replayed
+    | Committed
+    | Kept
+    | Masked
+    | Rejected
+    | Working
+    | StopRequested
+    | Notice
+    | Fetching
+)
 Observer: TypeAlias = Callable[[Event], None]
 
 
@@ -135,7 +177,19 @@ class Tally:
                 self.replayed += 1
                 self.oldest = created if self.oldest is None else min(self.oldest, created)
             case Committed(row=row):
-                self._count_row(row)
+                self.used += len(row.provenance.requests)
+                self.notes.update(row.notes)
+                self.parsed += bool(row.instruction)
+                self._count(row.rejection)
+            case Kept(rows=rows):
+                self.candidates += rows
+                self.accepted += rows
+                self.parsed += rows
+            case Masked():
+                self.notes["masked"] += 1
+            case Rejected(rejection=rejection):
+                self.parsed += rejection.stage != "input"
+                self._count(rejection)
 
     def _count_tokens(self, usage: Mapping[str, Any]) -> None:
         details = usage.get("prompt_tokens_details")
@@ -143,16 +197,13 @@ class Tally:
         self.completion_tokens += _number(usage, "completion_tokens")
         self.cached_tokens += _number(details, "cached_tokens") if isinstance(details, Mapping) else 0
 
-    def _count_row(self, row: Record) -> None:
+    def _count(self, rejection: Rejection | None) -> None:
         self.candidates += 1
-        self.used += len(row.provenance.requests)
-        self.notes.update(row.notes)
-        self.parsed += bool(row.instruction)
-        if row.rejection is None:
+        if rejection is None:
             self.accepted += 1
         else:
-            self.by_stage[row.rejection.stage] += 1
-            self.by_rule[row.rejection.rule] += 1
+            self.by_stage[rejection.stage] += 1
+            self.by_rule[rejection.rule] += 1
 
 
 def _number(usage: Mapping[str, Any], name: str) -> int:

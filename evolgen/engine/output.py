@@ -56,6 +56,13 @@ class DatasetWriter:
         self._part.replace(self._path)
         self._file.close()
 
+    def empty(self) -> None:
+        """Take back what was written, unless it is published."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError):
+                self._file.truncate(0)
+                self._file.seek(0)
+
     def close(self) -> None:
         """Leave the `.part` file as it is, unless there is nothing in it."""
         if self._file.closed:
@@ -86,9 +93,13 @@ class Output:
             raise UsageError(f"-o {out}: it can't be written: {error.strerror or error}") from error
 
     def write(self, row: Record) -> None:
-        writer = self._accepted if row.rejection is None else self._rejected
+        self.write_line(row.to_line(), accepted=row.rejection is None)
+
+    def write_line(self, line: bytes, *, accepted: bool) -> None:
+        """Write one line, its end included."""
+        writer = self._accepted if accepted else self._rejected
         try:
-            writer.write(row.to_line())
+            writer.write(line)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -105,6 +116,11 @@ class Output:
             self._accepted.publish()
         except OSError as error:
             raise self._failed(error) from error
+
+    def discard(self) -> None:
+        """Throw away what was written and not published: making it again costs nothing."""
+        self._accepted.empty()
+        self._rejected.empty()
 
     def close(self) -> None:
         """Let the files go; what was not published stays as `.part`."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
-import itertools
 import json
 import sys
 import zlib
@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-import jsonlines
+from pydantic_core import from_json
 
 from evolgen.errors import UsageError
+from evolgen.records import Rejection
 
 LONGEST_FIELD = 2**27
 """Bytes that a field of a CSV file may have; the csv module's own limit is 128 kB."""
@@ -24,12 +25,33 @@ LONGEST_FIELD = 2**27
 class RawRow(NamedTuple):
     """One row as it was read, and where: `place` is FILE:LINE (FILE:ROW in a JSON array).
 
-    `problem` says why it could not be read, and `value` is then its raw text.
+    `problem` says why it could not be read, and `value` is then its raw text. `line` is the row's line in a JSONL file,
+    without the line feed.
     """
 
     place: str
     value: Any
     problem: str | None = None
+    line: bytes | None = None
+
+    def as_line(self) -> bytes:
+        """The row as a line of a JSONL file, byte for byte as it came where it came from one."""
+        if self.line is not None:
+            return self.line
+        # a lone surrogate, which UTF-8 can't hold, becomes the escape that JSON has for it
+        return json.dumps(self.value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+    def as_rejected(self, rejection: Rejection) -> bytes:
+        """The row as a line with `rejection` added, everything else as it came; only that where it was unreadable."""
+        reason = rejection.model_dump_json(exclude_none=True).encode()
+        if self.problem is not None:
+            return b'{"rejection": ' + reason + b"}"
+        line = self.as_line().strip()
+        if not isinstance(self.value, dict) or "rejection" in self.value:
+            row = dict(self.value) if isinstance(self.value, dict) else {"instruction": self.value}
+            row.pop("rejection", None)
+            line = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        return line[:-1] + (b"" if line[1:-1].isspace() or line == b"{}" else b", ") + b'"rejection": ' + reason + b"}"
 
 
 def read_rows(source: str) -> Iterator[RawRow]:
@@ -77,18 +99,17 @@ def _sniffed(stream: IO[bytes]) -> Iterator[RawRow]:
 
 
 def _jsonl(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
-    reader = jsonlines.Reader(_lines(file), loads=_loads)
-    for number in itertools.count(1):
+    for number, ended in enumerate(_lines(file), start=1):
+        line = ended.removesuffix(b"\n") if number > 1 else ended.removesuffix(b"\n").removeprefix(codecs.BOM_UTF8)
+        if not line or line.isspace():
+            continue
+        place = f"{name}:{number}"
         try:
-            value = reader.read(skip_empty=False)
-        except EOFError:
-            return
-        except jsonlines.InvalidLineError as error:
-            line = _as_text(error.line).rstrip()
-            if line:
-                yield RawRow(f"{name}:{number}", line, str(error).removesuffix(f" (line {error.lineno})"))
-        else:
-            yield RawRow(f"{name}:{number}", value)
+            yield RawRow(place, loads(line), None, line)
+        except UnicodeDecodeError as error:
+            yield RawRow(place, _as_text(line), f"invalid UTF-8: {error.reason} at byte {error.start + 1}")
+        except ValueError as error:
+            yield RawRow(place, _as_text(line), f"not JSON: {error}")
 
 
 def _lines(file: Iterable[bytes]) -> Iterator[bytes]:
@@ -99,16 +120,21 @@ def _lines(file: Iterable[bytes]) -> Iterator[bytes]:
         raise OSError(str(error)) from error
 
 
-def _loads(text: str | bytes) -> Any:
+def loads(text: bytes) -> Any:
+    """JSON in UTF-8 -> a value; raises ValueError."""
     try:
-        return json.loads(text)
+        return from_json(text)
+    except ValueError:
+        pass  # what this fast reader can't read may be fine (a lone surrogate, a very long number), or is explained
+    try:
+        return json.loads(text.decode())
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def _json(name: str, data: bytes) -> Iterator[RawRow]:
     try:
-        rows = _loads(data)
+        rows = loads(data)
     except ValueError as error:
         raise UsageError(f"{name}: not JSON: {error}") from error
     if isinstance(rows, dict):
@@ -140,7 +166,7 @@ def _csv(name: str, file: IO[bytes]) -> Iterator[RawRow]:
 
 def _text(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
     for number, line in enumerate(file, start=1):
-        stripped = line.strip().removeprefix(b"\xef\xbb\xbf")
+        stripped = line.strip().removeprefix(codecs.BOM_UTF8)
         if not stripped:
             continue
         try:
@@ -149,5 +175,5 @@ def _text(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
             yield RawRow(f"{name}:{number}", _as_text(stripped), f"invalid UTF-8: {error.reason}")
 
 
-def _as_text(line: str | bytes) -> str:
-    return line if isinstance(line, str) else line.decode(errors="backslashreplace")
+def _as_text(line: bytes) -> str:
+    return line.decode(errors="backslashreplace").rstrip()

@@ -11,19 +11,9 @@ from typing import Any
 
 from evolgen.errors import UsageError
 from evolgen.formats.rows import RawRow, read_rows
+from evolgen.formats.texts import HUMAN, INSTRUCTION_KEYS, TURN_KEYS, Unusable, turns_of
 from evolgen.records import Provenance, Record, Rejection, Seed, printable, record_id, unprintable
 from evolgen.spool import Spool
-
-INSTRUCTION_KEYS = ("instruction", "prompt", "question")
-TURN_KEYS = ("messages", "conversations", "turns")
-
-
-class Unusable(ValueError):
-    """A row that holds no instruction; the message says why."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
 
 
 def instruction_of(row: Any) -> tuple[str, str]:
@@ -76,14 +66,10 @@ def _input_of(row: Mapping[str, Any]) -> str:
 
 
 def _first_human_turn(turns: Sequence[Any]) -> str:
-    for turn in turns:
-        if isinstance(turn, str):
-            return turn
-        if isinstance(turn, dict) and (turn.get("role") or turn.get("from")) in ("user", "human"):
-            text = turn.get("content", turn.get("value"))
-            if isinstance(text, str):
-                return text
-    raise Unusable("no_instruction", "the conversation has no human turn")
+    text = next((text for role, text in turns_of(turns) if role in HUMAN), None)
+    if text is None:
+        raise Unusable("no_instruction", "the conversation has no human turn")
+    return text
 
 
 class Seeds(Sequence[Seed]):

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import jsonlines
 
-from evolgen.formats.seeds import Unusable, instruction_of, source_rows
+from evolgen.formats.seeds import instruction_of, source_rows
+from evolgen.formats.texts import Unusable
 from evolgen.records import record_id
 
 LOOK_AT = 500

@@ -22,11 +22,12 @@ class Tokens(BaseModel):
 
 
 class Summary(BaseModel):
-    """What came of a run.
+    """What came of a command.
 
     `accepted + rejected == candidates`. `requests` are the calls that this run sent, `replayed` the answers
     that it took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row
-    of the output needed. `complete` tells whether the run did all it was asked to; if not, `stopped` says why.
+    of the output needed. `masked` rows were accepted with something masked in them. `complete` tells whether the run
+    did all it was asked to; if not, `stopped` says why.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,15 +46,17 @@ class Summary(BaseModel):
     by_stage: dict[str, int]
     by_rule: dict[str, int]
     no_verdict: int
+    masked: int
     requests: int
     failed_calls: dict[str, int]
     replayed: int
     oldest_replayed: datetime | None
-    store: Path
+    store: Path | None
     surplus: int
     tokens: Tokens
     cost_usd: float | None
     seconds: float
+    rows_per_second: float
 
 
 def summarize(
@@ -61,10 +64,10 @@ def summarize(
     *,
     pipeline: str,
     files: OutputFiles,
-    store: Path,
-    stopped: EvolgenError | None,
-    delivered: int,
     seconds: float,
+    store: Path | None = None,
+    stopped: EvolgenError | None = None,
+    delivered: int = 0,
 ) -> Summary:
     """The summary of what a tally counted; `delivered` is how many answers lineages were given."""
     return Summary(
@@ -82,6 +85,7 @@ def summarize(
         by_stage=dict(sorted(tally.by_stage.items())),
         by_rule=dict(sorted(tally.by_rule.items())),
         no_verdict=tally.notes["no_verdict"],
+        masked=tally.notes["masked"],
         requests=tally.requests,
         failed_calls=dict(sorted(tally.failed_calls.items())),
         replayed=tally.replayed,
@@ -96,4 +100,5 @@ def summarize(
         ),
         cost_usd=None,
         seconds=round(seconds, 3),
+        rows_per_second=round(tally.candidates / max(seconds, 0.001), 1),
     )

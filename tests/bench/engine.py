@@ -127,7 +127,7 @@ def write_seeds(folder: Path, count: int) -> Path:
 
 def evolgen_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures:
     """What `evolgen evolve` does, with a clock on the first and the last answer."""
-    from evolgen.api import evolve
+    from evolgen.api.evolving import evolve
     from evolgen.engine.events import Event, Stored
 
     source = write_seeds(folder, seeds)

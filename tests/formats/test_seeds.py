@@ -10,7 +10,8 @@ import pytest
 
 from evolgen.errors import UsageError
 from evolgen.formats.rows import read_rows
-from evolgen.formats.seeds import Seeds, Unusable, instruction_of, source_rows
+from evolgen.formats.seeds import Seeds, instruction_of, source_rows
+from evolgen.formats.texts import Unusable
 from tests.conftest import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
@@ -106,7 +107,7 @@ def test_bad_lines_become_rejects_with_their_number(tmp_path: Path) -> None:
     assert rejections[0].raw == "{broken"
     for row in seeds.rejects():
         json.loads(row.to_line())
-    with pytest.raises(UsageError, match=r"a\.jsonl:2: line contains invalid json"):
+    with pytest.raises(UsageError, match=r"a\.jsonl:2: not JSON"):
         seeds_of(path, strict=True)
 
 

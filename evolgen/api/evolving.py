@@ -1,38 +1,28 @@
-"""The library's face: one function a command, synchronous over an async core.
-
-This is the only place where objects are wired together.
-"""
+"""`evolve`: Evol-Instruct from seeds to a dataset, synchronous over an async core."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
-import platform
 import time
-from collections.abc import Coroutine, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from importlib import metadata
-from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
+from evolgen.api.common import Watch, configured, manifest, refuse_reading_what_is_written, run_sync
 from evolgen.asking import Role
 from evolgen.backends import Teacher
 from evolgen.backends.scripted import Script
 from evolgen.backends.teachers import Teachers
-from evolgen.config import EMBEDDED_MODEL, EvolveConfig, explain_invalid
+from evolgen.config import EMBEDDED_MODEL, EvolveConfig
 from evolgen.engine.ask import Asker
 from evolgen.engine.commit import Committer
-from evolgen.engine.events import Event, Fetching, Notice, Observer, Planned, Tally
+from evolgen.engine.events import Fetching, Notice, Observer, Planned
 from evolgen.engine.limits import Backoff
-from evolgen.engine.output import Output, OutputFiles
+from evolgen.engine.output import Output
 from evolgen.engine.run import Run
-from evolgen.errors import Interrupted, Stopped, UsageError
+from evolgen.errors import Stopped
 from evolgen.formats.seeds import Seeds, source_rows
 from evolgen.pipelines import evol_instruct
 from evolgen.pipelines.evol_instruct import Visit
@@ -59,7 +49,7 @@ def evolve(
     event of the run. Raises EvolgenError where the settings or the input are wrong; a run that stops early
     returns a Summary with `complete` false and the reason in `stopped`.
     """
-    return _run_sync(evolve_async(config, script=script, observer=observer, **settings))
+    return run_sync(evolve_async(config, script=script, observer=observer, **settings))
 
 
 async def evolve_async(
@@ -72,9 +62,9 @@ async def evolve_async(
     **settings: Any,
 ) -> Summary:
     """`evolve`, for programs that have an event loop; `backoff` sets the pauses between attempts."""
-    config = _configured(config, settings)
+    config = configured(EvolveConfig, config, settings)
     plan = _plan(config)
-    _refuse_reading_what_is_written(config)
+    refuse_reading_what_is_written(config.seeds, config.out)
     seeds = Seeds(source_rows(config.seeds), evol_instruct.NAME, strict=config.strict)
     async with contextlib.AsyncExitStack() as stack:
         session = _open(stack, config, script, observer, backoff)
@@ -111,7 +101,7 @@ def _plan(config: EvolveConfig) -> evol_instruct.Plan:
 class _Session:
     """What a run holds open."""
 
-    watch: _Watch
+    watch: Watch
     roles: Mapping[Role, Teacher]
     output: Output
     asker: Asker
@@ -131,7 +121,9 @@ class _Session:
             seconds=time.time() - self.watch.started,
         )
         if summary.published:
-            self.output.publish(_manifest(config, summary, self.roles, plan.prompts(), self.watch.started))
+            models = {role: dict(teacher.identity) for role, teacher in self.roles.items()}
+            told = manifest(config, summary, self.watch.started, ("openai", "pydantic"))
+            self.output.publish(told | {"models": models, "prompts": dict(plan.prompts())})
         return summary
 
 
@@ -143,10 +135,10 @@ def _open(
     backoff: Backoff | None,
 ) -> _Session:
     """Open teachers, output and store, and have `stack` close them in the opposite order."""
-    watch = _Watch(observer)
+    watch = Watch(observer)
     teachers = Teachers(config, fetching=lambda *told: watch(Fetching(*told)), script=script)
     stack.push_async_callback(teachers.close)
-    roles = teachers.by_role()
+    roles = teachers.by_role(answer=config.answer_model, judge=config.judge_model)
     output = Output(config.out, force=config.force)
     stack.callback(output.close)
     progress = ProgressFile(output.files.progress, watch.tally, config.n)
@@ -169,31 +161,6 @@ def _open(
     return _Session(watch, roles, output, asker)
 
 
-class _Watch:
-    """One observer for all who want to know; the tally hears first."""
-
-    def __init__(self, observer: Observer | None) -> None:
-        self.started = time.time()
-        self.tally = Tally()
-        self._observers: list[Observer] = [self.tally] if observer is None else [self.tally, observer]
-
-    def also(self, observer: Observer) -> None:
-        self._observers.append(observer)
-
-    def __call__(self, event: Event) -> None:
-        for observer in self._observers:
-            observer(event)
-
-
-def _configured(config: EvolveConfig | None, settings: dict[str, Any]) -> EvolveConfig:
-    """A config from settings given by name, on top of a whole one where there is one."""
-    try:
-        given = {name: getattr(config, name) for name in config.model_fields_set} if config else {}
-        return EvolveConfig(**(given | settings))
-    except ValidationError as error:
-        raise UsageError(explain_invalid(error)) from error
-
-
 def _visits(seeds: Seeds, plan: evol_instruct.Plan, target: int | None) -> Iterator[Visit]:
     """Who is visited in which order: each seed once, or, with a target, pass after pass in a drawn order.
 
@@ -206,47 +173,3 @@ def _visits(seeds: Seeds, plan: evol_instruct.Plan, target: int | None) -> Itera
         draws = [plan.draw(Visit(seed, number), 0, "order") for seed in seeds]
         for position in sorted(range(len(draws)), key=draws.__getitem__):
             yield Visit(seeds[position], number)
-
-
-def _refuse_reading_what_is_written(config: EvolveConfig) -> None:
-    files = OutputFiles(config.out)
-    written = {path.resolve() for path in (files.accepted, files.rejected, files.manifest)}
-    for source in config.seeds:
-        if not isinstance(source, dict) and str(source) != "-" and Path(source).resolve() in written:
-            raise UsageError(f"{source}: it is read and would be overwritten by -o {config.out}; name another output")
-
-
-def _manifest(
-    config: EvolveConfig,
-    summary: Summary,
-    roles: Mapping[Role, Teacher],
-    prompts: Mapping[str, str],
-    started: float,
-) -> dict[str, Any]:
-    """What the manifest says beside the files' sha256: times and machine matters belong here, not in rows."""
-    return summary.model_dump(mode="json") | {
-        "config": config.model_dump(mode="json"),
-        "models": {role: dict(teacher.identity) for role, teacher in roles.items()},
-        "prompts": dict(prompts),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("evolgen", "openai", "pydantic")},
-        },
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, also where an event loop is running already (a notebook): then in a thread of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        with ThreadPoolExecutor(1) as executor:
-            return executor.submit(asyncio.run, work).result()
-    try:
-        return asyncio.run(work)
-    except asyncio.CancelledError as error:
-        raise Interrupted("stopped at once; calls in flight were given up, what had come is stored") from error

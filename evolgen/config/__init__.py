@@ -24,59 +24,46 @@ from pydantic import (
     model_validator,
 )
 
+from evolgen.config import values
 from evolgen.errors import UsageError
 
 EMBEDDED_MODEL = "local:smollm2-135m"
 """What answers where no model is named: small enough to be fetched and run anywhere."""
 
 
-def _weights(value: Any) -> Any:
-    """Read operators: "deepen,breadth=0.5", a list of names, or a table of weights.
-
-    >>> _weights("deepen,breadth=0.5")
-    {'deepen': 1.0, 'breadth': 0.5}
-    """
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, list | tuple):
-        return value
-    weights: dict[str, float] = {}
-    for part in value:
-        name, _, weight = str(part).partition("=")
-        if name.strip() in weights:
-            raise ValueError(f"{name.strip()} is named twice")
-        try:
-            weights[name.strip()] = float(weight) if weight else 1.0
-        except ValueError as error:
-            raise ValueError(f"{part!r}: a weight must be a number, as in deepen=2") from error
-    return weights
-
-
-def _positive(weights: dict[str, float]) -> dict[str, float]:
-    if not weights or any(not 0 < weight < float("inf") for weight in weights.values()):
-        raise ValueError("name at least one operator, each with a weight above 0")
-    return weights
-
-
-def _several(value: Any) -> Any:
-    return [value] if isinstance(value, str | Path | dict) else value
-
-
 EliminationRule = Literal["equal", "prompt_leak", "sorry", "stop_words"]
 
 TokenizerName = Literal["unicode", "rouge"]
 
+DedupeMethod = Literal["exact", "minhash", "rouge-l", "semantic"]
+
 SeedSource: TypeAlias = str | Path | dict[str, Any]
 """A file's path (`-` for standard input), or a row given in place: {"instruction": ..., "input": ...}."""
 
-Weights = Annotated[dict[str, float], BeforeValidator(_weights), AfterValidator(_positive)]
+INPUTS_HELP = "Rows: JSONL, JSON, CSV or text files, also .gz; - is standard input."
+KEPT_HELP = "Where the rows that are kept go (JSONL), as they came; rejected ones lie beside it."
+
+Inputs = Annotated[Sequence[SeedSource], BeforeValidator(values.several), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(values.names)]
+Methods = Annotated[tuple[DedupeMethod, ...], BeforeValidator(values.names), Field(min_length=1)]
+Against = Annotated[Sequence[Path], BeforeValidator(values.several)]
+Rules = Annotated[dict[str, Any], BeforeValidator(values.rules)]
+Thresholds = Annotated[dict[str, float], BeforeValidator(values.thresholds)]
+Weights = Annotated[dict[str, float], BeforeValidator(values.weights), AfterValidator(values.positive)]
 
 
-class Settings(BaseModel):
-    """What every command that asks a teacher understands."""
+class Config(BaseModel):
+    """What every command understands."""
 
     # built when first used: `evolgen --help` needs the fields and not the validator
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
+
+    strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is done.")
+    force: bool = Field(default=False, description="Overwrite an existing output that evolgen did not write.")
+
+
+class Endpoint(Config):
+    """What every command that may ask a model understands."""
 
     model: str | None = Field(
         default=None,
@@ -90,20 +77,9 @@ class Settings(BaseModel):
     api_key_env: str = Field(
         default="OPENAI_API_KEY", min_length=1, description="The environment variable that holds the key."
     )
-    answer_model: str | None = Field(
-        default=None, min_length=1, description="Another model for answering. Default: --model."
-    )
-    judge_model: str | None = Field(
-        default=None, min_length=1, description="Another model for judging. Default: --model."
-    )
     model_tag: str | None = Field(
         default=None, description="Tells apart two servers that call their model by the same name: it enters every key."
     )
-    temperature: float | None = Field(
-        default=None, ge=0, le=2, description="Of generating calls. Default: the pipeline's."
-    )
-    top_p: float | None = Field(default=None, gt=0, le=1, description="Of generating calls. Default: the pipeline's.")
-    max_tokens: int = Field(default=2048, ge=1, description="The longest answer; one that is cut becomes a rejection.")
     timeout: float = Field(default=120.0, gt=0, description="Seconds that one call may take.")
     attempts: int = Field(default=8, ge=1, description="Calls spent on one question before its row is rejected.")
     concurrency: int | None = Field(
@@ -113,27 +89,41 @@ class Settings(BaseModel):
         default=None, ge=1, description="Stop cleanly before more calls than this are paid."
     )
     offline: bool = Field(default=False, description="Ask nothing: every answer must be in the store.")
-    seed: int = Field(default=0, description="Every random draw derives from it.")
     store: Path = Field(default=Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
-    prompts: Path | None = Field(default=None, description="A folder of templates that override the shipped ones.")
-    strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is asked.")
-    force: bool = Field(default=False, description="Overwrite an existing output that evolgen did not write.")
 
     @field_serializer("base_url")
     def _without_secrets(self, url: str | None) -> str | None:
         return None if url is None else public_url(url)
 
     @model_validator(mode="after")
-    def _endpoint_needs_a_model(self) -> Settings:
+    def _endpoint_needs_a_model(self) -> Endpoint:
         if self.base_url is not None and self.model is None:
             raise ValueError("base_url: name the endpoint's model too (--model)")
         return self
 
 
+class Settings(Endpoint):
+    """What every pipeline understands."""
+
+    answer_model: str | None = Field(
+        default=None, min_length=1, description="Another model for answering. Default: --model."
+    )
+    judge_model: str | None = Field(
+        default=None, min_length=1, description="Another model for judging. Default: --model."
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="Of generating calls. Default: the pipeline's."
+    )
+    top_p: float | None = Field(default=None, gt=0, le=1, description="Of generating calls. Default: the pipeline's.")
+    max_tokens: int = Field(default=2048, ge=1, description="The longest answer; one that is cut becomes a rejection.")
+    seed: int = Field(default=0, description="Every random draw derives from it.")
+    prompts: Path | None = Field(default=None, description="A folder of templates that override the shipped ones.")
+
+
 class EvolveConfig(Settings):
     """Evol-Instruct: `evolgen evolve`."""
 
-    seeds: Annotated[Sequence[SeedSource], BeforeValidator(_several), Field(min_length=1)] = Field(
+    seeds: Inputs = Field(
         description="Seed instructions: JSONL, JSON, CSV or text files, also .gz; - is standard input."
     )
     out: Path = Field(description="The dataset to write (JSONL).")
@@ -149,6 +139,73 @@ class EvolveConfig(Settings):
     include_seeds: bool = Field(default=False, description="Answer the seeds themselves too and keep them.")
     no_rule: list[EliminationRule] = Field(
         default_factory=list, description="Switch an elimination rule off (repeatable)."
+    )
+
+
+class FilterConfig(Config):
+    """Rules on finished rows: `evolgen filter`."""
+
+    inputs: Inputs = Field(description=INPUTS_HELP)
+    out: Path = Field(description=KEPT_HELP)
+    preset: Names | None = Field(
+        default=None,
+        description="Groups of rules: clean, self-instruct, alpaca, evol-instruct, privacy (repeatable). "
+        "Default: clean, unless --rule names rules.",
+    )
+    rule: Rules = Field(
+        default_factory=dict,
+        description="A rule, with its setting where it has one: --rule sorry --rule min_output_words=5 (repeatable).",
+    )
+    no_rule: Names = Field(default_factory=tuple, description="Leave a rule of the presets out (repeatable).")
+
+
+class DedupeConfig(Endpoint):
+    """Rows that say what other rows say: `evolgen dedupe`."""
+
+    inputs: Inputs = Field(description=INPUTS_HELP)
+    out: Path = Field(description=KEPT_HELP)
+    method: Methods = Field(
+        default=("exact", "rouge-l"),
+        description="exact, minhash, rouge-l, semantic; several, with commas or repeated, run one after the other, the "
+        "cheapest first. Default: exact,rouge-l.",
+    )
+    threshold: Thresholds = Field(
+        default_factory=dict,
+        description="A row above it is a duplicate, for all methods or by name: 0.8, or rouge-l=0.7,semantic=0.95. "
+        "Default: 0.7, semantic 0.9.",
+    )
+    field: Literal["instruction", "input", "output", "all"] | None = Field(
+        default=None, description="What is compared. Default: instruction and input."
+    )
+    tokenizer: TokenizerName = Field(
+        default="unicode", description="Words in any script, or rouge: those of the original, ASCII only."
+    )
+    against: Against = Field(
+        default=(), description="Existing data that rows are compared with as well; it is not output (repeatable)."
+    )
+    keep: Literal["first", "longest"] = Field(default="first", description="Which of several duplicates stays.")
+    ngram: int = Field(default=5, ge=1, le=50, description="minhash: words in an n-gram.")
+    permutations: int = Field(default=128, ge=1, le=4096, description="minhash: hash functions.")
+    bands: int | None = Field(
+        default=None, ge=1, le=4096, description="minhash: bands of the LSH. Default: as the threshold calls for."
+    )
+
+
+class DecontaminateConfig(Config):
+    """Rows that hold items of a benchmark: `evolgen decontaminate`."""
+
+    inputs: Inputs = Field(description=INPUTS_HELP)
+    out: Path = Field(description=KEPT_HELP)
+    against: Against = Field(min_length=1, description="Benchmarks, whose items no row may hold (repeatable).")
+    field: Literal["instruction", "input", "output", "all"] = Field(
+        default="all", description="What of a row is looked at."
+    )
+    ngram: int = Field(default=8, ge=1, le=50, description="Tokens in an n-gram that covers a part of an item.")
+    coverage: float = Field(
+        default=0.5, ge=0, lt=1, description="A row that covers more than this share of an item's tokens is rejected."
+    )
+    exact_ngram: int = Field(
+        default=13, ge=1, le=100, description="A row that shares a run of so many tokens with an item is rejected."
     )
 
 
@@ -190,7 +247,7 @@ def public_url(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-def explain_invalid(error: ValidationError) -> str:
+def explain_invalid(error: ValidationError, model: type[BaseModel]) -> str:
     """Pydantic's findings in a sentence: which setting, what is wrong with it.
 
     An unknown setting is named with the nearest known one.
@@ -199,7 +256,7 @@ def explain_invalid(error: ValidationError) -> str:
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"] if isinstance(part, str))
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, EvolveConfig.model_fields, n=1)
+            near = difflib.get_close_matches(name, model.model_fields, n=1)
             problems.append(f"{name}: there is no such setting{f'; did you mean {near[0]}?' if near else ''}")
         elif problem["type"] == "missing":
             problems.append(f"{name}: this setting is needed")

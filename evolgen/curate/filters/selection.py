@@ -1,0 +1,113 @@
+"""Presets and single rules -> a filter."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from evolgen.curate.filters.catalogue import MASKED, PRESETS, RULES
+from evolgen.curate.filters.private_data import mask
+from evolgen.curate.filters.rule import Rule
+from evolgen.errors import UsageError
+from evolgen.records import Texts
+
+DEFAULT_PRESET = "clean"
+
+
+class Complaint(NamedTuple):
+    """Why a row is rejected: a rule and its reason."""
+
+    rule: str
+    reason: str
+
+
+class Filter:
+    """Some rules with their settings, tried in the order of the catalogue.
+
+    `mask` changes texts instead of rejecting their rows, where a rule is set to that; it is None where none is.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
+        masked = [name for name, setting in settings.items() if name in MASKED and setting == "mask"]
+        self.mask: Callable[[str], str] | None = partial(mask, names=masked) if masked else None
+        self._checks = [
+            (RULES[name], _bound(RULES[name], setting)) for name, setting in settings.items() if name not in masked
+        ]
+
+    def judge(self, texts: Texts) -> Complaint | None:
+        """The first rule that rejects a row, and why; None if it is fine.
+
+        Of a task with several instances each is looked at. Rules on an answer don't look at rows without a place for
+        one.
+        """
+        rows = [texts, *(Texts(texts.instruction, *instance) for instance in texts.more)]
+        for rule, check in self._checks:
+            for part in rule.parts:
+                if part == "instruction":
+                    reason = check(texts.instruction)
+                elif part == "task":
+                    reason = check(texts)
+                else:
+                    reason = _first_reason(check, part, rows)
+                if reason is not None:
+                    return Complaint(rule.name, reason)
+        return None
+
+
+def select(
+    presets: Sequence[str] | None, rules: Mapping[str, Any] | None = None, no_rule: Sequence[str] = ()
+) -> Filter:
+    """The rules of some presets and single ones, without those of `no_rule`.
+
+    A rule's value is its setting, or true for the setting that it has by itself. Without presets and rules it is the
+    preset `clean`. Raises UsageError for a name or a setting that there isn't, with the nearest that there is.
+    """
+    rules = rules or {}
+    names = presets if presets is not None else () if rules else (DEFAULT_PRESET,)
+    given: dict[str, Any] = {}
+    for preset in names:
+        given |= PRESETS[_known(preset, PRESETS, "preset")]
+    given |= {_known(name, RULES, "rule"): value for name, value in rules.items() if value is not False}
+    for name in no_rule:
+        if _known(name, RULES, "rule") not in given:
+            raise UsageError(f"--no-rule {name}: it is not among the rules: {', '.join(sorted(given))}")
+        del given[name]
+    return Filter({name: _setting(rule, given[name]) for name, rule in RULES.items() if name in given})
+
+
+def _first_reason(check: Callable[[Any], str | None], part: str, rows: list[Texts]) -> str | None:
+    for number, row in enumerate(rows, start=1):
+        value = row if part == "row" else row.input if part == "input" else row.output
+        reason = None if value is None else check(value)
+        if reason is not None:
+            return reason if len(rows) == 1 else f"instance {number}: {reason}"
+    return None
+
+
+def _bound(rule: Rule, setting: Any) -> Callable[[Any], str | None]:
+    if rule.setting is None or rule.name in MASKED:
+        return rule.check
+
+    def check(value: Any) -> str | None:
+        return rule.check(value, setting)
+
+    return check
+
+
+def _setting(rule: Rule, value: Any) -> Any:
+    if rule.setting is not None:
+        return rule.setting.read(rule.name, value)
+    if value is not True:
+        raise UsageError(f"--rule {rule.name}={value}: this rule has no setting")
+    return None
+
+
+def _known(name: str, known: Iterable[str], kind: str) -> str:
+    if name not in known:
+        near = difflib.get_close_matches(name, list(known), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise UsageError(f"there is no {kind} {name}; {hint}")
+    return name

@@ -1,0 +1,140 @@
+"""Rules on any text of a row: what is broken in its characters or its markup."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+
+from evolgen.records import unprintable
+
+LONGEST_RUN = 40
+"""The same character so many times in a row is no text, unless it draws a line."""
+
+LEAST_TEXT = 40
+"""Characters from which the share of letters and digits says something."""
+
+LEAST_READABLE = 0.25
+
+VOWELLESS = 12
+"""Consonants in a row that no word of any language in Latin letters has."""
+
+PAIRED_TAGS = (
+    "div", "span", "a", "b", "i", "em", "strong", "table", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "script",
+    "style", "pre", "code",
+)  # fmt: skip
+
+_DIVIDERS = frozenset("-=_*#~.+|─━═ \n\t")
+_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
+_SPACE = string.whitespace.encode()
+_CONSONANTS = re.compile(rf"[bcdfghjklmnpqrstvwxz]{{{VOWELLESS},}}")
+_LINE = re.compile(r"[-=_*#~.+|]{4,}")
+_NOT_TEXT = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_TAG = re.compile(rf"<(/?)({'|'.join(PAIRED_TAGS)})(?:\s[^<>]*)?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|apos|#\d{2,5}|#x[0-9a-fA-F]{2,5});")
+_FOREIGN = re.compile(r"[\x80-\uffff]{2,}")
+
+
+def control_characters(text: str) -> str | None:
+    r"""Control characters, lone surrogates, and the sign that stands for what could not be decoded.
+
+    >>> control_characters("a\x08b"), control_characters("a\ufffdb")
+    ('it has a control character U+0008 at character 2', 'it has a replacement character U+FFFD at character 2')
+    """
+    bad = unprintable(text)
+    if bad is None and "\ufffd" in text:
+        bad = f"replacement character U+FFFD at character {text.index(chr(0xFFFD)) + 1}"
+    return None if bad is None else f"it has a {bad}"
+
+
+def mojibake(text: str) -> str | None:
+    """UTF-8 that was read as Windows-1252 or Latin-1: characters that turn into others when written and read rightly.
+
+    >>> mojibake("The RhÃ´ne, itâ€™s long."), mojibake("São João é à côté")
+    ('"Ã´" stands where "ô" should be', None)
+    """
+    if text.isascii():
+        return None
+    for run in _FOREIGN.findall(text):
+        for encoding in ("cp1252", "latin-1"):
+            try:
+                right = run.encode(encoding).decode()
+            except UnicodeError:
+                continue
+            if not any(ord(char) < 0xA0 for char in right):
+                return f'"{run[:20]}" stands where "{right[:20]}" should be'
+    return None
+
+
+def character_soup(text: str) -> str | None:
+    """Hardly a letter in it, one character over and over, or letters that no word has.
+
+    >>> character_soup("a" * 50), character_soup("Press xcvbnmdfghjklq now.")
+    ('the character "a" comes 50 times in a row', '"xcvbnmdfghjklq" is no word')
+    >>> character_soup("| a | b |\\n|---|---|\\n" + "-" * 80 + "\\nEnd.")
+    """
+    if len(text) < LEAST_TEXT:
+        return _no_word(text)
+    for char in set(text):
+        if char * LONGEST_RUN in text and (char not in _DIVIDERS or not text.strip().strip(char)):
+            count = max(len(run) for run in re.findall(f"{re.escape(char)}+", text))
+            if count > LONGEST_RUN and not char.isspace():
+                return f'the character "{char}" comes {count} times in a row'
+    return None if "```" in text else _unreadable(text) or _no_word(text)
+
+
+def _unreadable(text: str) -> str | None:
+    """Mostly signs; in other scripts marks and emoji are text, so only ASCII is judged."""
+    if not text.isascii() or len(text.encode().translate(None, _LETTERS_AND_DIGITS + _SPACE)) < LEAST_TEXT // 2:
+        return None
+    solid = _LINE.sub("", text).encode().translate(None, _SPACE)
+    readable = len(solid) - len(solid.translate(None, _LETTERS_AND_DIGITS))
+    if len(solid) < LEAST_TEXT or readable >= LEAST_READABLE * len(solid) or b"|" in solid:
+        return None
+    return f"only {readable} of {len(solid)} characters are letters or digits"
+
+
+def _no_word(text: str) -> str | None:
+    found = _CONSONANTS.search(text)
+    if found is None or "://" in text:
+        return None
+    start, end = found.span()
+    while start and text[start - 1].isalpha():
+        start -= 1
+    while end < len(text) and text[end].isalpha():
+        end += 1
+    return f'"{text[start:end][:60]}" is no word'
+
+
+def unclosed_code_fence(text: str) -> str | None:
+    """An odd number of lines that begin with a code fence.
+
+    >>> unclosed_code_fence("```python\\nprint(1)")
+    'a code fence is opened and not closed'
+    """
+    if "```" not in text and "~~~" not in text:
+        return None
+    return "a code fence is opened and not closed" if len(_FENCE_LINE.findall(text)) % 2 else None
+
+
+def broken_markup(text: str) -> str | None:
+    """HTML tags that don't come in pairs, or entities left over in a text without tags; code is left alone.
+
+    >>> broken_markup("<div><b>Danube</div>"), broken_markup("Danube &amp; Rhine"), broken_markup("a < b")
+    ('the tag <b> is opened 1 times and closed 0 times', 'it has the left-over entity &amp;', None)
+    """
+    if "<" not in text and "&" not in text:
+        return None
+    prose = _NOT_TEXT.sub("", text) if "`" in text else text
+    balance: Counter[str] = Counter()
+    opened: Counter[str] = Counter()
+    for closing, name in _TAG.findall(prose):
+        balance[name.lower()] += -1 if closing else 1
+        opened[name.lower()] += not closing
+    for name, difference in balance.items():
+        if difference:
+            return f"the tag <{name}> is opened {opened[name]} times and closed {opened[name] - difference} times"
+    if not balance and "<" not in prose and (entity := _ENTITY.search(prose)):
+        return f"it has the left-over entity {entity[0]}"
+    return None
