@@ -71,7 +71,7 @@ class Table:
         self._fixed += fixed
         text = compared_text(texts, self._config.field)
         self._lines.append(row.place.encode("utf-8", "surrogateescape") + PLACE_END + row.as_line())
-        self._lengths.append(len(text))
+        self._lengths.append(len(text.strip(FIELD_END)))
         if "exact" in self._config.method:
             self._fingerprints += fingerprint(text)
         if self._config.method != ("exact",):

@@ -61,7 +61,7 @@ few_words = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), max_size=2
 
 
 @given(st.lists(few_words, max_size=30), st.sampled_from([0.1, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.99]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_decisions_are_those_of_brute_force(texts: list[str], threshold: float) -> None:
     assert by_index(texts, threshold) == brute_force(texts, threshold, unicode_tokens)
 
@@ -74,7 +74,7 @@ def test_many_texts_with_near_copies(words: int, frequent: int, monkeypatch: pyt
     monkeypatch.setattr(rouge_l, "FREQUENT", frequent)
     draw = random.Random(words)
     texts: list[str] = []
-    for _ in range(250):
+    for _ in range(150):
         if texts and draw.random() < 0.4:
             tokens = draw.choice(texts).split()
             for _ in range(draw.randrange(5)):
@@ -105,7 +105,7 @@ def test_scores_are_those_of_rouge_score() -> None:
 
 
 @given(st.text())
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_original_tokens_are_those_of_rouge_score(text: str) -> None:
     from rouge_score.tokenizers import DefaultTokenizer
 
