@@ -170,8 +170,8 @@ def test_a_chain_is_one_method_after_the_other_the_cheapest_first() -> None:
 
 
 def test_semantic_pays_once_and_says_what_it_paid(teacher: Teacher) -> None:
-    write("Name a river.", "Name a river. Please", "Write a long poem about the sea.", "", "", "Name a RIVER.")
-    more: dict[str, Any] = {"method": "exact,semantic", "threshold": 0.8, "model": "m", "base_url": teacher.url}
+    write("Name a river.", "Name a river", "Write a long poem about the sea.", "", "", "Name a RIVER.")
+    more: dict[str, Any] = {"method": "exact,semantic", "model": "m", "base_url": teacher.url}
     first = evolgen.dedupe(inputs="in.jsonl", out="out.jsonl", **more)
     assert ids("out.jsonl") == ["Name a river.", "Write a long poem about the sea.", ""]
     assert first.by_rule == {"exact": 2, "semantic": 1}
