@@ -8,27 +8,28 @@ is hit only by a row whose question is that text.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from evolgen.curate.dedupe import compared_text
 from evolgen.curate.tokens import unicode_tokens
 from evolgen.records import MATCH_TEXT, Match, Texts
 
-Gram = tuple[str, ...]
-
 QUOTED = 120
 """How many characters of the overlap a reason quotes."""
 
 
 class Item(NamedTuple):
-    """An item of a benchmark: its id, FILE:LINE, text and tokens."""
+    """An item of a benchmark: its id, FILE:LINE, text and tokens, and the hashes of its n-grams of both lengths."""
 
     id: str
     source: str
     text: str
     tokens: list[str]
+    grams: list[int]
+    runs: list[int]
 
 
 class Contamination(NamedTuple):
@@ -42,7 +43,7 @@ class Contamination(NamedTuple):
 class Benchmarks:
     """The items that no row may hold.
 
-    Memory: about 100 bytes a token of the items. `short` counts the items of fewer tokens than an n-gram.
+    Memory: some 200 bytes a token of the items. `short` counts the items of fewer tokens than an n-gram.
     """
 
     def __init__(self, *, ngram: int = 8, coverage: float = 0.5, exact_ngram: int = 13) -> None:
@@ -52,27 +53,31 @@ class Benchmarks:
         self._exact_ngram = exact_ngram
         self._items: list[Item] = []
         self._by_gram: defaultdict[int, list[int]] = defaultdict(list)
-        self._whole: dict[Gram, int] = {}
+        self._whole: dict[tuple[str, ...], int] = {}
 
     def __len__(self) -> int:
         return len(self._items)
 
     def add(self, id: str, source: str, text: str) -> None:
         """Take an item in."""
-        item = Item(id, source, text, unicode_tokens(text))
+        tokens = unicode_tokens(text)
+        item = Item(id, source, text, tokens, _grams(tokens, self._ngram), _grams(tokens, self._exact_ngram))
         number = len(self._items)
         self._items.append(item)
         if item.tokens:
             self._whole.setdefault(tuple(item.tokens), number)
         self.short += len(item.tokens) < self._ngram
-        for gram in set(_grams(item.tokens, self._shortest)):
-            self._by_gram[hash(gram)].append(number)
+        for gram in set(_grams(tokens, self._shortest)):
+            self._by_gram[gram].append(number)
 
     def find(self, texts: Texts, field: str = "all") -> Contamination | None:
         """The item that a row holds the most of, the earliest of equals, or None."""
         tokens = unicode_tokens(compared_text(texts, field))
-        found = [self._by_gram[key] for key in map(hash, _grams(tokens, self._shortest)) if key in self._by_gram]
-        hits = [self._compare(tokens, number) for number in sorted({number for numbers in found for number in numbers})]
+        if not tokens:
+            return None
+        found = [self._by_gram[gram] for gram in set(_grams(tokens, self._shortest)) if gram in self._by_gram]
+        grams, runs = set(_grams(tokens, self._ngram)), set(_grams(tokens, self._exact_ngram))
+        hits = [self._compare(number, grams, runs) for number in sorted(set(itertools.chain.from_iterable(found)))]
         best = max((hit for hit in hits if hit is not None), key=lambda hit: hit.match.score, default=None)
         return best or self._same_question(texts)
 
@@ -80,15 +85,16 @@ class Benchmarks:
     def _shortest(self) -> int:
         return min(self._ngram, self._exact_ngram)
 
-    def _compare(self, tokens: list[str], number: int) -> Contamination | None:
+    def _compare(self, number: int, grams: set[int], runs: set[int]) -> Contamination | None:
+        """An item and the n-grams of a row, of both lengths."""
         item = self._items[number]
-        covered = _covered(item.tokens, set(_grams(tokens, self._ngram)), self._ngram)
+        covered = _covered(item.grams, grams, self._ngram)
         share = sum(covered) / len(item.tokens)
-        exact = _covered(item.tokens, set(_grams(tokens, self._exact_ngram)), self._exact_ngram)
         if share > self._coverage:
             quote = _longest_run(item.tokens, covered)
             reason = f'{share:.0%} of the item at {item.source} is in it: "{quote}"'
             return Contamination("ngram_coverage", reason, _match(item, share))
+        exact = _covered(item.runs, runs, self._exact_ngram)
         if any(exact):
             quote = _longest_run(item.tokens, exact)
             reason = f'it shares {self._exact_ngram} or more tokens in a row with the item at {item.source}: "{quote}"'
@@ -104,14 +110,15 @@ class Benchmarks:
         return None
 
 
-def _grams(tokens: Sequence[str], count: int) -> Iterator[Gram]:
-    return zip(*(tokens[start:] for start in range(count)), strict=False)
+def _grams(tokens: Sequence[str], count: int) -> list[int]:
+    """The hashes (64 bits, of this process) of all n-grams, in order."""
+    return list(map(hash, zip(*(tokens[start:] for start in range(count)), strict=False)))
 
 
-def _covered(tokens: list[str], grams: set[Gram], count: int) -> list[bool]:
-    """Which tokens lie in an n-gram that is among these."""
-    covered = [False] * len(tokens)
-    for start, gram in enumerate(_grams(tokens, count)):
+def _covered(own: list[int], grams: set[int], count: int) -> list[bool]:
+    """Which tokens of an item lie in an n-gram that is among these; `own` are the item's n-grams in order."""
+    covered = [False] * (len(own) + count - 1)
+    for start, gram in enumerate(own):
         if gram in grams:
             covered[start : start + count] = [True] * count
     return covered
@@ -121,8 +128,8 @@ def _longest_run(tokens: list[str], covered: list[bool]) -> str:
     """The longest stretch of covered tokens, the first of equals, cut to what a sentence can quote."""
     best = (0, 0)
     start = 0
-    for end in range(len(tokens) + 1):
-        if end == len(tokens) or not covered[end]:
+    for end in range(len(covered) + 1):
+        if end == len(covered) or not covered[end]:
             best = max(best, (start, end), key=lambda run: run[1] - run[0])
             start = end + 1
     text = " ".join(tokens[slice(*best)])

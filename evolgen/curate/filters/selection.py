@@ -15,6 +15,12 @@ from evolgen.records import Texts
 
 DEFAULT_PRESET = "clean"
 
+PLACES = {"instruction": 0, "task": 1, "input": 2, "output": 3, "row": 4}
+"""The parts that a rule can look at, in the order in which a row's are laid out for it."""
+
+OF_AN_INSTANCE = PLACES["input"]
+"""From here on the parts are those of one instance."""
+
 
 class Complaint(NamedTuple):
     """Why a row is rejected: a rule and its reason."""
@@ -34,7 +40,10 @@ class Filter:
         masked = [name for name, setting in settings.items() if name in MASKED and setting == "mask"]
         self.mask: Callable[[str], str] | None = partial(mask, names=masked) if masked else None
         self._checks = [
-            (RULES[name], _bound(RULES[name], setting)) for name, setting in settings.items() if name not in masked
+            (name, PLACES[part], _bound(RULES[name], setting))
+            for name, setting in settings.items()
+            if name not in masked
+            for part in RULES[name].parts
         ]
 
     def judge(self, texts: Texts) -> Complaint | None:
@@ -43,17 +52,15 @@ class Filter:
         Of a task with several instances each is looked at. Rules on an answer don't look at rows without a place for
         one.
         """
-        rows = [texts, *(Texts(texts.instruction, *instance) for instance in texts.more)]
-        for rule, check in self._checks:
-            for part in rule.parts:
-                if part == "instruction":
-                    reason = check(texts.instruction)
-                elif part == "task":
-                    reason = check(texts)
-                else:
-                    reason = _first_reason(check, part, rows)
-                if reason is not None:
-                    return Complaint(rule.name, reason)
+        values = (texts.instruction, texts, texts.input, texts.output, texts)
+        others = [Texts(texts.instruction, *instance) for instance in texts.more]
+        for rule, place, check in self._checks:
+            value = values[place]
+            reason = None if value is None else check(value)
+            if reason is not None:
+                return Complaint(rule, f"instance 1: {reason}" if others and place >= OF_AN_INSTANCE else reason)
+            if others and place >= OF_AN_INSTANCE and (reason := _other_reason(check, place, others)) is not None:
+                return Complaint(rule, reason)
         return None
 
 
@@ -78,12 +85,13 @@ def select(
     return Filter({name: _setting(rule, given[name]) for name, rule in RULES.items() if name in given})
 
 
-def _first_reason(check: Callable[[Any], str | None], part: str, rows: list[Texts]) -> str | None:
-    for number, row in enumerate(rows, start=1):
-        value = row if part == "row" else row.input if part == "input" else row.output
+def _other_reason(check: Callable[[Any], str | None], place: int, others: list[Texts]) -> str | None:
+    """What is wrong with the second instance or a later one."""
+    for number, row in enumerate(others, start=2):
+        value = (row.input, row.output, row)[place - OF_AN_INSTANCE]
         reason = None if value is None else check(value)
         if reason is not None:
-            return reason if len(rows) == 1 else f"instance {number}: {reason}"
+            return f"instance {number}: {reason}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 from collections import Counter
@@ -27,7 +28,7 @@ PAIRED_TAGS = (
 _DIVIDERS = frozenset("-=_*#~.+|─━═ \n\t")
 _LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
 _SPACE = string.whitespace.encode()
-_CONSONANTS = re.compile(rf"[bcdfghjklmnpqrstvwxz]{{{VOWELLESS},}}")
+_IS_CONSONANT = bytes(ord("c") if chr(code) in "bcdfghjklmnpqrstvwxz" else ord(" ") for code in range(256))
 _LINE = re.compile(r"[-=_*#~.+|]{4,}")
 _NOT_TEXT = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
@@ -76,12 +77,17 @@ def character_soup(text: str) -> str | None:
     """
     if len(text) < LEAST_TEXT:
         return _no_word(text)
-    for char in set(text):
+    return _long_run(text) or (None if "```" in text else _unreadable(text) or _no_word(text))
+
+
+def _long_run(text: str) -> str | None:
+    samples = text[:: LONGEST_RUN // 2]  # of a long run two are neighbours
+    for char in {here for here, there in itertools.pairwise(samples) if here == there}:
         if char * LONGEST_RUN in text and (char not in _DIVIDERS or not text.strip().strip(char)):
             count = max(len(run) for run in re.findall(f"{re.escape(char)}+", text))
             if count > LONGEST_RUN and not char.isspace():
                 return f'the character "{char}" comes {count} times in a row'
-    return None if "```" in text else _unreadable(text) or _no_word(text)
+    return None
 
 
 def _unreadable(text: str) -> str | None:
@@ -96,10 +102,10 @@ def _unreadable(text: str) -> str | None:
 
 
 def _no_word(text: str) -> str | None:
-    found = _CONSONANTS.search(text)
-    if found is None or "://" in text:
+    start = text.encode("ascii", "replace").translate(_IS_CONSONANT).find(b"c" * VOWELLESS)
+    if start < 0 or "://" in text:
         return None
-    start, end = found.span()
+    end = start + VOWELLESS
     while start and text[start - 1].isalpha():
         start -= 1
     while end < len(text) and text[end].isalpha():
