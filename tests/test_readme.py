@@ -52,6 +52,19 @@ def test_evolve_commands_run(command: str) -> None:
     assert rows(Path(arguments[arguments.index("-o") + 1]))
 
 
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.startswith(("evolgen filter", "evolgen dedupe", "evolgen decontaminate"))]
+)
+def test_curating_commands_run(command: str) -> None:
+    (Path("examples")).symlink_to(ROOT / "examples")
+    Path("bench.txt").write_text("A question that nobody has put into the examples so far, has anybody?\n")
+    places = {"INPUTS...": "examples/seeds.jsonl", "OUT": "out.jsonl", "BENCHMARK": "bench.txt"}
+    arguments = [places.get(word, word) for word in shlex.split(command)[1:]]
+    done = evolgen(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert rows(Path(arguments[arguments.index("-o") + 1]))
+
+
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("evolgen models", "evolgen run"))])
 def test_other_commands_exist(command: str) -> None:
     words = shlex.split(command)[1:]

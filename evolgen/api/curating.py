@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from evolgen.curate.decontaminate import Benchmarks
 from evolgen.curate.dedupe import compared_text
 from evolgen.engine.events import Kept, Masked, Notice, Observer, Rejected, Working
 from evolgen.engine.output import Output
-from evolgen.errors import Interrupted, UsageError
+from evolgen.errors import Interrupted, Stopped, UsageError
 from evolgen.formats.rows import RawRow
 from evolgen.formats.seeds import source_rows
 from evolgen.formats.texts import Unusable, id_of, input_rejection, texts_of, with_texts
@@ -138,8 +139,11 @@ class _Curation:
         if kind is not None:
             self._output.discard()
         self._output.close()
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt):
             raise Interrupted("stopped; nothing was written, and running the same command again does it all") from error
+        if isinstance(error, OSError):
+            raise Stopped(f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}; free some space there, "
+                          "or name another folder for temporary files with TMPDIR") from error  # fmt: skip
 
     def usable_rows(self, reject: Rejecting | None = None) -> Iterator[tuple[RawRow, Texts]]:
         """The rows of the input with what they say; those that say nothing readable are rejected."""

@@ -17,6 +17,17 @@ def rules_text() -> str:
     return "\n".join(_lines())
 
 
+def rules_page() -> str:
+    """The page of the docs."""
+    presets = "".join(f"- `{name}`: {', '.join(f'`{rule}`' for rule in rules)}\n" for name, rules in PRESETS.items())
+    return (
+        "# The rules of `evolgen filter`\n\n"
+        "Made from the code by `python -m evolgen.report.rules`; `evolgen filter --list-rules` prints the same.\n"
+        "Rules are tried in this order, and the first that rejects a row names it. See [curate.md](curate.md) for the "
+        f"command.\n\n{rules_table()}\n## Presets\n\n{presets}"
+    )
+
+
 def rules_table() -> str:
     """The same as a Markdown table, with the source and an example of each rule."""
     head = "| rule | looks at | rejects | setting | presets | source | example |\n|---|---|---|---|---|---|---|\n"
@@ -63,7 +74,8 @@ def _example(rule: Rule) -> str:
         shown = [texts.output]
     else:
         shown = [texts.input if rule.parts == ("input",) else texts.instruction]
-    return " / ".join(_short(text) for text in shown)
+    setting = "" if rule.example_setting is True else f" (with {rule.example_setting})"
+    return " / ".join(_short(text) for text in shown) + setting
 
 
 def _short(text: str) -> str:
@@ -74,3 +86,7 @@ def _short(text: str) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(rules_page(), end="")

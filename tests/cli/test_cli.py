@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evolgen.config import EvolveConfig, Settings
+from evolgen.config import Config, DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
 from tests.conftest import ROOT, rows
 from tests.teacher import Teacher
 
@@ -208,16 +208,83 @@ def test_a_wrong_recipe_is_exit_2(recipe: str, problem: str) -> None:
     assert (done.returncode, problem in done.stderr) == (2, True), done.stderr
 
 
-def test_every_setting_is_a_flag_and_is_documented() -> None:
-    help = evolgen("evolve", "--help").stdout
-    docs = (ROOT / "docs" / "evolve.md").read_text()
-    for name in EvolveConfig.model_fields:
-        if name == "seeds":
+@pytest.mark.parametrize(
+    ("command", "config", "page"),
+    [
+        ("evolve", EvolveConfig, "evolve"),
+        ("filter", FilterConfig, "curate"),
+        ("dedupe", DedupeConfig, "curate"),
+        ("decontaminate", DecontaminateConfig, "curate"),
+    ],
+)
+def test_every_setting_is_a_flag_and_is_documented(command: str, config: type[Config], page: str) -> None:
+    help = evolgen(command, "--help").stdout
+    docs = (ROOT / "docs" / f"{page}.md").read_text()
+    for name in config.model_fields:
+        if name in ("seeds", "inputs"):
             continue
         flag = "-n" if name == "n" else f"--{name.replace('_', '-')}"
         assert re.search(rf"(^|\W){flag}\b", help), flag
-        assert f"`{flag}" in docs, f"docs/evolve.md does not explain {flag}"
-    assert set(Settings.model_fields) < set(EvolveConfig.model_fields)
+        assert re.search(rf"`(-o`, `)?{flag}\b", docs), f"docs/{page}.md does not explain {flag}"
+    assert set(Config.model_fields) < set(config.model_fields)
+
+
+def test_curating_shows_counts_and_files() -> None:
+    Path("rows.jsonl").write_text(
+        '{"instruction": "Name a river.", "output": "N/A"}\n{"instruction": "Name a lake."}\n{bad\n'
+    )
+    done = evolgen("filter", "rows.jsonl", "-o", "kept.jsonl", "--no-rule", "refusal,invented_url", "--preset", "clean")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"in +3 +rows\s+kept +1\s+rejected +2 +filter 1, input 1\s", done.stdout)
+    for text in ("na_output", "rows a second", "accepted: kept.jsonl", "rejected: kept.rejected.jsonl"):
+        assert text in done.stdout
+    done = evolgen("dedupe", "kept.jsonl", "kept.rejected.jsonl", "-o", "new.jsonl", "--method", "exact", "--json")
+    summary = json.loads(done.stdout)
+    assert (summary["pipeline"], summary["candidates"], summary["by_rule"]) == ("dedupe", 3, {"unknown_shape": 1})
+    done = evolgen("decontaminate", "kept.jsonl", "--against", "rows.jsonl", "-o", "new.jsonl")
+    assert done.returncode == 2
+    assert "rows.jsonl:3: not JSON" in done.stderr
+
+
+def test_rules_are_listed_without_an_input() -> None:
+    done = evolgen("filter", "--list-rules")
+    assert done.returncode == 0
+    assert "wrong_arithmetic\n    output: rejects an answer with a calculation that is wrong" in done.stdout
+
+
+def test_a_recipe_filters_as_the_flags_do() -> None:
+    Path("rows.jsonl").write_text(
+        '{"instruction": "Write to a@mail.com"}\n{"instruction": "Name a lake", "output": "Como"}\n'
+    )
+    Path("recipe.toml").write_text(
+        '[filter]\ninputs = "rows.jsonl"\nout = "a.jsonl"\npreset = ["clean"]\nno_rule = ["refusal"]\n'
+        'rule = {min_output_words = 2, email = "mask"}\n'
+    )
+    assert evolgen("run", "recipe.toml").returncode == 0
+    flags = ("--preset", "clean", "--no-rule", "refusal", "--rule", "min_output_words=2", "--rule", "email=mask")
+    assert evolgen("filter", "rows.jsonl", "-o", "b.jsonl", *flags).returncode == 0
+    assert Path("a.jsonl").read_bytes() == Path("b.jsonl").read_bytes() == b'{"instruction": "Write to [EMAIL]"}\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["filter", "rows.jsonl", "--rule", "min_ouput_words=5"], "did you mean min_output_words?"),
+        (["filter", "rows.jsonl", "--preset", "alpacca"], "did you mean alpaca?"),
+        (["filter", "rows.jsonl", "--strict"], "rows.jsonl:2: not JSON"),
+        (["filter", "gone.jsonl"], "gone.jsonl: it can't be read"),
+        (["dedupe", "rows.jsonl", "--method", "rouge"], "method"),
+        (["dedupe", "rows.jsonl", "--threshold", "2"], "must lie between 0 and 1"),
+        (["dedupe", "rows.jsonl", "--method", "semantic", "--base-url", "http://x"], "--model"),
+        (["decontaminate", "rows.jsonl"], "--against"),
+    ],
+)
+def test_curating_wrongly_is_exit_2_and_writes_nothing(arguments: list[str], problem: str) -> None:
+    Path("rows.jsonl").write_text('{"instruction": "Name a river."}\n{bad\n')
+    done = evolgen(*arguments, "-o", "out.jsonl")
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert not list(Path().glob("out*"))
 
 
 def test_models_are_listed() -> None:

@@ -87,7 +87,7 @@ _RULES = (
     Rule("max_instruction_words", ("instruction",), "an instruction of more words", OURS,
          Texts("Name " + "very " * 2000), answers.max_words, _count(2000)),
     Rule("min_output_words", ("output",), "an answer of fewer words", OURS, Texts("Name a river.", "", "Danube"),
-         answers.min_words, _count(1), 5),
+         answers.min_words, Setting(_COUNT, REQUIRED, "N"), 5),
     Rule("max_output_words", ("output",), "an answer of more words", OURS, Texts("Count.", "", "one two " * 2000),
          answers.max_words, _count(4000), 3000),
     # broken texts
