@@ -142,8 +142,11 @@ class _Curation:
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted("stopped; nothing was written, and running the same command again does it all") from error
         if isinstance(error, OSError):
-            raise Stopped(f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}; free some space there, "
-                          "or name another folder for temporary files with TMPDIR") from error  # fmt: skip
+            where = error.filename or tempfile.gettempdir()
+            raise Stopped(
+                f"{where}: {error.strerror or error}; free some space there, or name another folder for temporary "
+                "files with TMPDIR"
+            ) from error
 
     def usable_rows(self, reject: Rejecting | None = None) -> Iterator[tuple[RawRow, Texts]]:
         """The rows of the input with what they say; those that say nothing readable are rejected."""

@@ -1,8 +1,9 @@
 """Instruction-like texts for the benchmarks: words as frequent as in real text, templates, and planted near copies.
 
 `mixed` is half free text and half text behind the beginnings of 3,000 templates, the most frequent of which make up one
-row in twenty; `template` is nothing but 300 templates with 6 to 15 words put in between theirs. One row in twenty is
-a near copy of an earlier one. A corpus is a function of its size, kind and seed.
+row in three hundred; `template` is nothing but 300 templates with 6 to 15 words put in between theirs, the most
+frequent one row in six. One row in twenty is a near copy of an earlier one. A corpus is a function of its size, kind
+and seed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def corpus(rows: int, kind: Kind = "mixed", seed: int = 0) -> Iterator[str]:
     words = _Words(rng)
     mixed = kind == "mixed"
     templates = [words.draw(int(rng.integers(*((4, 14) if mixed else (8, 26))))) for _ in range(3000 if mixed else 300)]
-    frequency = np.cumsum(1 / np.arange(1, len(templates) + 1))
+    frequency = np.cumsum(1 / (np.arange(1, len(templates) + 1) + (30 if mixed else 0)))
     frequency /= frequency[-1]
     recent: list[list[str]] = []
     for number in range(rows):
