@@ -52,17 +52,24 @@ def test_evolve_commands_run(command: str) -> None:
     assert rows(Path(arguments[arguments.index("-o") + 1]))
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.startswith(("evolgen filter", "evolgen dedupe", "evolgen decontaminate"))]
-)
-def test_curating_commands_run(command: str) -> None:
+def test_curating_commands_run_and_print_what_it_shows() -> None:
     (Path("examples")).symlink_to(ROOT / "examples")
     Path("bench.txt").write_text("A question that nobody has put into the examples so far, has anybody?\n")
     places = {"INPUTS...": "examples/seeds.jsonl", "OUT": "out.jsonl", "BENCHMARK": "bench.txt"}
-    arguments = [places.get(word, word) for word in shlex.split(command)[1:]]
-    done = evolgen(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert rows(Path(arguments[arguments.index("-o") + 1]))
+    curating = [c for c in COMMANDS if c.startswith(("evolgen filter", "evolgen dedupe", "evolgen decontaminate"))]
+    assert len(curating) >= 5
+    shown = [line.split() for line in README.splitlines()]
+    for command in curating:
+        arguments = [places.get(word, word) for word in shlex.split(command)[1:]]
+        done = evolgen(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert rows(Path(arguments[arguments.index("-o") + 1]))
+        for line in done.stdout.splitlines() if "demo/" in command else ():
+            assert "rows a second" in line or "deduped" in line or line.split() in shown, line
+    assert (
+        "".join(re.findall(r'"rejection": {"stage":"filter".*}', README))
+        in Path("demo/clean.rejected.jsonl").read_text()
+    )
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("evolgen models", "evolgen run"))])
