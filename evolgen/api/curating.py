@@ -68,6 +68,8 @@ def decontaminate(
         for row in source_rows(config.against):
             texts = _usable(row)
             benchmarks.add(id_of(row.value, texts), row.place, compared_text(texts).replace("\x00", "\n").strip())
+        if not len(benchmarks):
+            raise UsageError("--against: the benchmark holds no items")
         if benchmarks.short:
             few = f"{benchmarks.short} of {len(benchmarks)} benchmark items have fewer than {config.ngram} tokens"
             curation.watch(Notice(f"{few}: only rows with the very same question hit them"))

@@ -24,6 +24,7 @@ from evolgen.curate.dedupe import (
 from evolgen.curate.minhash import derive_bands, near_by_minhash
 from evolgen.curate.neighbour import Neighbour
 from evolgen.curate.tokens import TOKENIZERS
+from evolgen.engine.events import Notice
 from evolgen.errors import TeacherError
 from evolgen.formats.rows import RawRow, loads
 from evolgen.formats.texts import id_of, texts_of
@@ -48,6 +49,9 @@ class Table:
         self, config: DedupeConfig, *, script: Script | None, watch: Watch, tick: Callable[[str, int], None]
     ) -> None:
         self._config = config
+        self._field = config.field
+        self._by_fingerprint = "exact" in config.method
+        self._by_text = config.method != ("exact",)
         self._script = script
         self._watch = watch
         self._tick = tick
@@ -69,12 +73,12 @@ class Table:
     def add(self, row: RawRow, texts: Texts, *, fixed: bool = False) -> None:
         """Take a row in, with what it says; the fixed ones come first."""
         self._fixed += fixed
-        text = compared_text(texts, self._config.field)
+        text = compared_text(texts, self._field)
         self._lines.append(row.place.encode("utf-8", "surrogateescape") + PLACE_END + row.as_line())
         self._lengths.append(len(text.strip(FIELD_END)))
-        if "exact" in self._config.method:
+        if self._by_fingerprint:
             self._fingerprints += fingerprint(text)
-        if self._config.method != ("exact",):
+        if self._by_text:
             self._texts.append(text.encode("utf-8", "surrogatepass"))
 
     def reject(self, row: RawRow, rejection: Rejection) -> None:
@@ -144,6 +148,8 @@ class Table:
         embedded = run_sync(embed_texts(self._config, texts, script=self._script, watch=self._watch))
         self._failed = {alive[number]: error for number, error in embedded.failed.items()}
         vectors = embedded.vectors
+        if missing := sum(position < self._fixed for position in self._failed):
+            self._watch(Notice(f"{missing} rows of --against have no embedding: nothing is compared with them"))
         if self._failed:
             import numpy as np
 

@@ -190,6 +190,12 @@ class DedupeConfig(Endpoint):
         default=None, ge=1, le=4096, description="minhash: bands of the LSH. Default: as the threshold calls for."
     )
 
+    @model_validator(mode="after")
+    def _bands_need_permutations(self) -> DedupeConfig:
+        if self.bands is not None and self.bands > self.permutations:
+            raise ValueError(f"bands: {self.bands} bands need as many --permutations at least, not {self.permutations}")
+        return self
+
 
 class DecontaminateConfig(Config):
     """Rows that hold items of a benchmark: `evolgen decontaminate`."""

@@ -238,20 +238,25 @@ def test_what_is_read_can_not_be_written() -> None:
         ("dedupe", {"thresold": 0.5}, "did you mean threshold?"),
         ("dedupe", {"against": "gone.jsonl"}, "gone.jsonl: it can't be read"),
         ("dedupe", {"field": "title"}, "field"),
+        ("dedupe", {"method": "minhash", "bands": 200}, "200 bands need as many --permutations"),
         ("filter", {"preset": "clear"}, "did you mean clean?"),
+        ("filter", {"preset": ""}, "no rule is left"),
+        ("filter", {"rule": "toxic_words=gone.txt"}, "gone.txt: the list of words can't be read"),
         ("filter", {"rule": "langages=en"}, "did you mean languages?"),
         ("decontaminate", {}, "against: this setting is needed"),
         ("decontaminate", {"against": "bad.jsonl"}, "bad.jsonl:1"),
+        ("decontaminate", {"against": "empty.jsonl"}, "the benchmark holds no items"),
         ("decontaminate", {"against": "in.jsonl", "coverage": 2}, "coverage"),
     ],
 )
 def test_wrong_settings_are_one_sentence(command: str, settings: dict[str, Any], problem: str) -> None:
     write("Name a river.")
     write(b"{}\n", name="bad.jsonl")
+    write(name="empty.jsonl")
     with pytest.raises(UsageError) as caught:
-        getattr(evolgen, command)(inputs="in.jsonl", out="out.jsonl", **settings)
+        getattr(evolgen, command)(inputs="in.jsonl", out="out/out.jsonl", **settings)
     assert problem in str(caught.value)
-    assert not list(Path().glob("out*"))
+    assert not list(Path("out").glob("*"))
 
 
 def test_an_interrupted_command_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

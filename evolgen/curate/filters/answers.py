@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
+from evolgen.curate.filters.texts import QUOTE, quoted
 from evolgen.curate.tokens import unicode_tokens
 from evolgen.parsing import fold
+from evolgen.records import Texts
 
 LONG_PROSE = 30
 """Words from which a text without an end is taken for one that was cut."""
@@ -17,9 +18,7 @@ SIGNATURE = 8
 REPEATED = 4
 """Words in the n-grams that are counted, and the least words of a text are ten times as many."""
 
-QUOTE = 60
-
-_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
+_NO_CONTENT = re.compile(r"[\s._。\-–—…·*~`'\"“”‘’()\u200b-\u200d\ufeff]*")
 _NOTHING = re.compile(
     r"n\.?/?\s?a\.?|none|null|nil|nan|nothing|blank|empty|undefined|tbd|todo|"
     r"(?:not|non)[ -]?(?:applicable|available|required|needed|provided)|"
@@ -30,19 +29,28 @@ _NOTHING = re.compile(
 _BRACKETS = " \t\n<>[](){}\"'`*_.!:"
 
 _CANT = r"(?:can['’]?t|cannot|can not|won['’]?t|will not)"
+_HELP = (
+    r"(?:assist|help(?! (?:but|\w+ing))|comply|fulfill?|provide|complete|answer|generate|create|do (?:that|this|it)|"
+    r"discuss|engage|support|process|perform|see|view|access|open|browse|draw|give|write|produce|share|offer|disclose|"
+    r"predict|determine|translate|display|play)"
+)
 _REFUSAL = re.compile(
     # "I'm sorry, but I can't ...", "Unfortunately, I am not able to ..."
     r"\s*(?:(?:i['’]?m|i am|we['’]?re|we are)\s+(?:really |very |so |terribly )?(?:sorry|afraid)|sorry|apologies|"
     r"my apologies|i apologi[sz]e|unfortunately)\b[^.!?\n]{0,40}?\b(?:i|we)\b[^.!?\n]{0,30}?"
-    rf"\b(?:{_CANT}|(?:am|are|['’]?m) (?:not able|unable)|(?:don['’]?t|do not) have (?:access|the ability))\b"
+    rf"\b(?:{_CANT} (?:be able to )?{_HELP}|(?:am|are|['’]?m) (?:not able|unable)|"
+    r"(?:don['’]?t|do not) have (?:access|the ability))\b"
     # "As an AI language model, I cannot ..."
     r"|\s*(?:(?:i['’]?m|i am)(?: just| only)? |as )an? (?:ai|artificial intelligence|(?:large )?language model|"
     r"virtual assistant)\b[^.!?\n]{0,80}?"
     rf"\b(?:{_CANT}|unable|not able|not capable|don['’]?t|do not|not programmed)\b"
     # "I cannot assist with ..."
     rf"|\s*i (?:{_CANT}|am unable to|am not able to)(?: be able to)? "
-    r"(?:assist|help|comply|fulfil|fulfill|provide|complete|answer|generate|create|do that|discuss|engage|support|"
-    r"process|perform)\b",
+    rf"{_HELP}\b"
+    # the same in other languages
+    r"|\s*(?:lo siento,? pero no (?:puedo|me es posible)|je suis désolée?,? mais je ne (?:peux|suis)|"
+    r"es tut mir leid,? aber ich (?:kann|darf)|(?:抱歉|对不起|很抱歉)[，,]?\s*(?:但是?)?我?(?:无法|不能)|"
+    r"申し訳(?:ありません|ございません)が|죄송(?:하지만|합니다만)|извините,? но я не могу|к сожалению,? я не могу)",
     re.IGNORECASE,
 )
 
@@ -55,35 +63,40 @@ _ENDED = re.compile(r"""[.!?:;…。！？।॥؟۔።”"'’)\]}>*_`|~=#/\\-]
 _LIST_OR_CODE = re.compile(r"^\s*(?:[-*•+>|#]|\d+[.)]|```|\t| {4})|[{};<>=]|https?://", re.MULTILINE)
 _SENTENCE_ENDS = re.compile(r"[.!?][\"'”)]*\s")
 
-_FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*```([^\n`]*)\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_OPENINGS = ("# your code", "// your code", "# todo", "// todo")
+_HEADER = re.compile(r"\s*(?:(?:async |public |private |static )*(?:def|class|function|void|int)\b.*[:{]|[}\])];?)\s*")
+_TO_DO = re.compile(r"code|todo", re.IGNORECASE)
 _COMMENT_LINE = re.compile(r"\s*(?:#(?!include|define|!)|//|--|/\*|\*|<!--|%|;|\"\"\"|''')")
 _PLACEHOLDER = re.compile(
-    r"\s*(?:pass|\.\.\.|…|your code(?: goes)?(?: here)?|code (?:goes )?here|insert (?:your )?code(?: here)?|"
-    r"todo:?.*)\s*",
+    r"\s*(?:(?:#|//|/\*|--|<!--)\s*)?(?:pass|\.\.\.|…|(?:put |write |add |insert )?(?:your )?code(?: goes)?(?: here)?|"
+    r"todo:?.*)\s*(?:\*/|-->)?\s*",
     re.IGNORECASE,
 )
 
 
 def empty_output(output: str) -> str | None:
-    """Nothing but white space and punctuation; a number or a symbol is an answer.
+    """Nothing but white space, dots, dashes and quotes; a number, a symbol or a question mark is an answer.
 
-    >>> empty_output("..."), empty_output("42"), empty_output("👍")
+    >>> empty_output("..."), empty_output("42"), empty_output("?")
     ('the output is only punctuation and white space', None, None)
     """
-    if _LETTER_OR_DIGIT.search(output) or any(unicodedata.category(char)[0] in "LNSM" for char in output):
+    if not _NO_CONTENT.fullmatch(output):
         return None
     return "the output is only punctuation and white space" if output.strip() else "the output is empty"
 
 
-def na_output(output: str) -> str | None:
-    """The whole answer is a spelling of "nothing".
+def na_output(row: Texts) -> str | None:
+    """The whole answer is a spelling of "nothing", and the task does not ask for that word.
 
-    >>> na_output("<No Output>"), na_output("N/A"), na_output("None of the above.")
-    ('the output only says "<No Output>"', 'the output only says "N/A"', None)
+    >>> na_output(Texts("Name a river.", "", "<No Output>")), na_output(Texts("Write N/A if unknown.", "", "N/A"))
+    ('the output only says "<No Output>"', None)
     """
-    if len(output) > QUOTE or not _NOTHING.fullmatch(fold(output).strip(_BRACKETS)):
+    output = row.output or ""
+    said = fold(output[: QUOTE + 1]).strip(_BRACKETS)
+    if len(output) > QUOTE or not _NOTHING.fullmatch(said) or said in fold(f"{row.instruction} {row.input}"):
         return None
-    return f'the output only says "{output.strip()}"'
+    return f"the output only says {quoted(output)}"
 
 
 def refusal(output: str) -> str | None:
@@ -93,7 +106,7 @@ def refusal(output: str) -> str | None:
     ('the output refuses: "As an AI language model, I cannot"', None)
     """
     found = _REFUSAL.match(output[:400])
-    return f'the output refuses: "{_quote(found[0])}"' if found else None
+    return f"the output refuses: {quoted(found[0])}" if found else None
 
 
 def truncated_output(output: str) -> str | None:
@@ -114,12 +127,12 @@ def truncated_output(output: str) -> str | None:
     if words < 4 or _LIST_OR_CODE.search(text[-400:]):
         return None
     if _DANGLING.search(tail) and words / lines >= 4:
-        return f'the output breaks off: "{_quote(tail, from_end=True)}"'
+        return f"the output breaks off: {quoted(tail)}"
     unfinished = _SENTENCE_ENDS.split(text)[-1]
     in_prose = words >= LONG_PROSE and unfinished != text and words / lines > 10
     last_line = unfinished.rpartition("\n")[2]  # a signature or a hashtag is short
     if in_prose and text[-1].isascii() and not text[-1].isdigit() and len(last_line.split()) > SIGNATURE:
-        return f'the output breaks off: "{_quote(tail, from_end=True)}"'
+        return f"the output breaks off: {quoted(tail)}"
     return None
 
 
@@ -131,8 +144,8 @@ def empty_code(output: str) -> str | None:
     """
     if "```" in output:
         blocks = _FENCE.findall(output)
-        return "a code block has no code in it" if any(_no_statement(block) for block in blocks) else None
-    if output.lstrip().startswith(("# your code", "// your code", "# TODO", "// TODO")) and _no_statement(output):
+        return "a code block has no code in it" if any(_no_statement(*block) for block in blocks) else None
+    if output.lstrip()[:14].lower().startswith(_OPENINGS) and _no_statement("code", output):
         return "the output is only a comment"
     return None
 
@@ -161,11 +174,14 @@ def max_words(text: str, most: int) -> str | None:
     return f"it has {count} words, more than {most}" if count > most else None
 
 
-def _no_statement(code: str) -> bool:
+def _no_statement(language: str, code: str) -> bool:
+    """Whether a block is empty, or nothing but comments and headers around a place where code was to go."""
     lines = [line for line in code.split("\n") if line.strip()]
-    return all(_COMMENT_LINE.match(line) or _PLACEHOLDER.fullmatch(line) for line in lines)
-
-
-def _quote(text: str, *, from_end: bool = False) -> str:
-    text = " ".join(text.split())
-    return text[-QUOTE:] if from_end else text[:QUOTE]
+    if language.strip().lower() in ("markdown", "md", "text", "txt"):
+        return not lines
+    places = [line for line in lines if _PLACEHOLDER.fullmatch(line)]
+    comments = [line for line in lines if line not in places and _COMMENT_LINE.match(line)]
+    if language.strip() and len(places) + len(comments) == len(lines):
+        return True
+    empty = [line for line in lines if line not in places and _HEADER.fullmatch(line)]
+    return len(places) + len(empty) == len(lines) and (not lines or any(_TO_DO.search(line) for line in places))

@@ -1,203 +1,238 @@
-"""Sums in an answer, checked: "12 * 7 = 74" is a defect that text alone shows.
-
-Only plain arithmetic between numbers is read. Where anything makes it doubtful (a letter beside it, a base, a modulus,
-an operator that this grammar doesn't know) nothing is said: a sum that goes unchecked does less harm than a right
-answer that is thrown away.
-"""
+"""Wrong arithmetic: equations in an output whose two sides differ, as exact fractions tell."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 
-LONGEST = 200
-"""Characters of an expression that is read."""
+from evolgen.curate.filters.equations import Side, Token, read, tokens
+from evolgen.curate.filters.texts import prose, quoted
+from evolgen.records import Texts
 
-LARGEST_EXPONENT = 64
-LARGEST_DIGITS = 30
+_LONGEST_LINE = 3000
+_MOST_LINES = 2000
+_AROUND = 80
 
-OTHER_ARITHMETIC = re.compile(
-    r"\b(?:binary|hex|hexadecimal|octal|mod|modulo|modular|modulus|base|bitwise|clock|o'clock|remainder|cipher|boolean|"
-    r"concatenat\w*|vector|matrix|puzzle|riddle|joke|wrong|incorrect|mistake|error|false)\b|\bR ?\d|÷=|\+=|-=|\*=",
+_CANDIDATE = re.compile(r"=[ $€£¥₹(*~-]{0,4}\d")
+_LOOKED_AT = 200_000
+_OTHER_SYSTEMS = re.compile(
+    r"\b(?:binary|hex|hexadecimal|octal|modul\w*|mod|clock|remainder|congruen\w*|roman|boolean|bitwise|xor"
+    r"|floats?|floating|javascript|puzzle|riddle|joke|trick|matrix|matrices|vectors?"
+    r"|base[ -]?(?:\d+|two|three|eight))\b",
     re.IGNORECASE,
 )
-ROUNDED = re.compile(
-    r"≈|~|\b(?:about|approximate\w*|approx|roughly|around|round\w*|nearly|almost|estimate\w*)\b", re.IGNORECASE
+_DENIED = re.compile(
+    r"\b(?:not|isn['’]t|wrong|incorrect\w*|false|mistake\w*|errors?|instead|never|rather than|supposed|claims?|if)\b|≠",
+    re.IGNORECASE,
 )
+_LATEX = {r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\%": "%", r"\$": "$", r"{,}": ","}
+_LATEX |= dict.fromkeys((r"\left", r"\right", r"\(", r"\)", r"\[", r"\]"), "")
 
-_NUMBER = r"[$€£]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?\s?%?"
-_TERM = rf"[(\s]*[-−]?{_NUMBER}[)\s]*"
-_OPERATOR = r"(?:\*\*|[-+−–*·×/÷^]|\bx\b|\bof\b)"
-_SIDE = rf"{_TERM}(?:{_OPERATOR}{_TERM}){{0,12}}"
-_EQUATION = re.compile(rf"{_SIDE}(?:(?<!=)=(?!=){_SIDE}){{1,6}}")
-_TOKEN = re.compile(r"\s*(?:([$€£]?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(\s?%)?|(\*\*|[-+−–*·×/÷^()]|x|of))")
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-
-_ADJOINING = re.compile(r"[^\s(\[\"'“:;]\Z|\d:\Z")
-_BEFORE = re.compile(r"(?:[*/^+\-−–×·÷=<>!%|√(\[]|\b(?:sin|cos|tan|log\w*|ln|sqrt|root|abs|max|min|version))\s*\Z")
-_AFTER = re.compile(r"\s*(?:[\w(\[{*/^+×·÷=<>!√²³°:|]|[-−–]\s*[\w(]|\.\.|[.,]\d|\\)")
-_UNIT = re.compile(r"\s+(?!x\b|of\b|mod\b|r\b)[a-z]{2,}", re.IGNORECASE)
-
-
-class Unreadable(ValueError):
-    """An expression that is not plain arithmetic."""
-
-
-def wrong_arithmetic(text: str) -> str | None:
-    """An equation between numbers that does not hold.
-
-    >>> wrong_arithmetic("12 * 7 = 74")
-    'it says "12 * 7 = 74", but 12 * 7 is 84'
-    >>> wrong_arithmetic("10 / 3 = 3.33, 15% of 200 = 30, 2x + 3 = 7")
+_LEADS = frozenset(
     """
-    if "=" not in text or not any(map(str.isdigit, text)) or OTHER_ARITHMETIC.search(text):
+    so is then thus therefore hence have get gets gives and that because since as means calculate equals compute by
+    where us answer total calculation equation example us: be was are equal find now or namely first next finally
+    calculating computing result sum product difference simply just solve check verify
+    """.split()  # noqa: SIM905
+)
+_LEAD_SIGNS = frozenset(":;,.!?\"'“‘«”*_>#•—|[]{}…→✓✅，。：；、（")
+_TIGHT_LEAD_SIGNS = frozenset("\"'“‘«*_[{|>，。：；、（")
+_LEAD_CHARS = frozenset("是得为以此有即等于则")
+_END_SIGNS = frozenset(".,;?)\"'”’»*_~]}|:，。；、）…`")
+_SCALES = frozenset(
+    """
+    million millions billion billions trillion thousand thousands hundred hundreds dozen dozens k m bn percent remainder
+    rem r mod modulo and or with am pm o to x y z a b c n i times plus minus over divided per degrees half lakh crore
+    """.split()  # noqa: SIM905
+)
+_UNSURE_SIGNS = frozenset("√±\\^<²³")
+_KINDS = frozenset(("number", "op", "(", ")", "%", "currency", "="))
+
+
+def wrong_arithmetic(row: Texts) -> str | None:
+    """The first equation that is plain arithmetic and wrong; any doubt counts for the output.
+
+    >>> wrong_arithmetic(Texts("What is 12 * 7?", "", "12 * 7 = 74"))
+    'it says "12 * 7 = 74", but 12 * 7 is 84'
+    """
+    output = row.output and row.output[:_LOOKED_AT]
+    if not output or "=" not in output or not _CANDIDATE.search(output):
         return None
-    prose = _CODE.sub(" ", text) if "`" in text else text
-    for place, equation in _equations(prose):
-        rounded = bool(ROUNDED.search(prose[max(0, place - 80) : place + len(equation) + 40]))
-        try:
-            reason = _wrong(equation, rounded=rounded)
-        except (Unreadable, ZeroDivisionError):
-            continue
-        if reason is not None:
-            return reason
-    return None
-
-
-def _equations(text: str) -> Iterator[tuple[int, str]]:
-    """Equations that stand alone: nothing before or after them that belongs to them."""
-    for line in re.finditer(r"[^\n]*=[^\n]*", text):
-        if len(line[0]) > 20 * LONGEST:
-            continue
-        for found in _EQUATION.finditer(line[0]):
-            equation = found[0].strip()
-            start = line.start() + found.start() + len(found[0]) - len(found[0].lstrip())
-            before = text[max(line.start(), start - 12) : start]
-            after = text[start + len(equation) : start + len(equation) + 12]
-            alone = not _ADJOINING.search(before) and not _BEFORE.search(before)
-            if alone and len(equation) <= LONGEST and (not _AFTER.match(after) or _UNIT.match(after)):
-                yield start, equation
-
-
-def _wrong(equation: str, *, rounded: bool) -> str | None:
-    sides = [side.strip() for side in equation.split("=")]
-    if _looks_binary(sides):
-        raise Unreadable(equation)
-    values = [_value(side) for side in sides]
-    for left, right in zip(range(len(sides)), range(1, len(sides)), strict=False):
-        if not re.search(_OPERATOR, sides[left].lstrip("-− (")) and not re.search(
-            _OPERATOR, sides[right].lstrip("-− (")
-        ):
-            raise Unreadable(equation)  # 5 = 6 states nothing that could be worked out
-        if not _holds(values[left], sides[right], values[right], rounded) and not _holds(
-            values[right], sides[left], values[left], rounded
-        ):
-            worked, said = (left, right) if re.search(_OPERATOR, sides[left].lstrip("-− (")) else (right, left)
-            return (
-                f'it says "{sides[left]} = {sides[right]}", but {sides[worked]} is {_shown(values[worked])}'
-                if said != worked
-                else None
-            )
-    return None
-
-
-def _holds(value: Fraction, said: str, stated: Fraction, rounded: bool) -> bool:
-    """Whether a stated number is the value, or the value rounded or cut to the decimals that are stated."""
-    if value == stated:
-        return True
-    if re.search(_OPERATOR, said.lstrip("-− (")):
-        return False
-    percent = 100 if "%" in said else 1
-    decimals = len(said.rstrip(" %)").partition(".")[2])
-    if not decimals and not rounded:
-        return value.denominator != 1 and percent * abs(value - stated) <= Fraction(1, 2) and abs(value) > 1000
-    unit = Fraction(1, 10**decimals * percent)
-    return abs(value - stated) < unit or (rounded and abs(value - stated) * 20 <= abs(value))
-
-
-def _looks_binary(sides: list[str]) -> bool:
-    numbers = re.findall(r"\d+", " ".join(sides))
-    if any(number.startswith("0") and len(number) > 1 for number in re.findall(r"(?<![\d.,])\d+", " ".join(sides))):
-        return True
-    return all(set(number) <= {"0", "1"} for number in numbers) and any(len(number) > 1 for number in numbers)
-
-
-def _value(side: str) -> Fraction:
-    """The exact value of an expression: precedence as usual, ^ and ** to the right."""
-    tokens: list[str | Fraction] = []
-    place = 0
-    while place < len(side):
-        found = _TOKEN.match(side, place)
-        if found is None:
-            raise Unreadable(side)
-        place = found.end()
-        number, percent, operator = found.groups()
-        if number is not None:
-            digits = number.strip("$€£ ").replace(",", "")
-            if len(digits) > LARGEST_DIGITS:
-                raise Unreadable(side)
-            tokens.append(Fraction(digits) / (100 if percent else 1))
-        else:
-            tokens.append(_OPERATORS.get(operator, operator))
-    reader = _Reader(tokens)
-    value = reader.sum()
-    if reader.tokens:
-        raise Unreadable(side)
-    return value
-
-
-_OPERATORS = {"−": "-", "–": "-", "·": "*", "×": "*", "x": "*", "of": "*", "÷": "/", "**": "^"}
-
-
-class _Reader:
-    """Recursive descent over the tokens of one expression."""
-
-    def __init__(self, tokens: list[str | Fraction]) -> None:
-        self.tokens = tokens[::-1]
-
-    def sum(self) -> Fraction:
-        value = self._product()
-        while (operator := self._take("+", "-")) is not None:
-            other = self._product()
-            value = value + other if operator == "+" else value - other
-        return value
-
-    def _product(self) -> Fraction:
-        value = self._power()
-        while (operator := self._take("*", "/")) is not None:
-            other = self._power()
-            value = value * other if operator == "*" else value / other
-        return value
-
-    def _power(self) -> Fraction:
-        negative = self._take("-") is not None
-        value = self._atom()
-        if self._take("^") is not None:
-            exponent = self._power()
-            if exponent.denominator != 1 or abs(exponent) > LARGEST_EXPONENT:
-                raise Unreadable("exponent")
-            value = value ** int(exponent)
-            if value.numerator.bit_length() + value.denominator.bit_length() > LARGEST_EXPONENT * LARGEST_DIGITS * 4:
-                raise Unreadable("too large")
-        return -value if negative else value
-
-    def _atom(self) -> Fraction:
-        if self._take("(") is not None:
-            value = self.sum()
-            if self._take(")") is None:
-                raise Unreadable("unclosed")
-            return value
-        token = self.tokens.pop() if self.tokens else None
-        if not isinstance(token, Fraction):
-            raise Unreadable(str(token))
-        return token
-
-    def _take(self, *operators: str) -> str | None:
-        if self.tokens and self.tokens[-1] in operators:
-            return str(self.tokens.pop())
+    question = f"{row.instruction[:_LOOKED_AT]}\n{row.input[:_LOOKED_AT]}"
+    if _OTHER_SYSTEMS.search(question) or _OTHER_SYSTEMS.search(output):
         return None
+    found = next(_wrong(prose(output)), None)
+    if found is None or next(_wrong(question, denied=True), None) is not None:
+        return None
+    claim, reason = found
+    return None if _bare(claim) in _bare(question) else reason
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
+
+
+def _wrong(text: str, *, denied: bool = False) -> Iterator[tuple[str, str]]:
+    """Each wrong equation with the reason; `denied` takes in those that the text itself doubts."""
+    for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]:
+        if "=" not in line or len(line) > _LONGEST_LINE:
+            continue
+        if "\\" in line:
+            for command, sign in _LATEX.items():
+                line = line.replace(command, sign)  # noqa: PLW2901  # the line as it is read
+        for left, right in _equations(line, denied=denied):
+            said = _contradiction(left, right)
+            if said is not None:
+                claim = line[left.start : right.end]
+                yield claim, f"it says {quoted(claim)}, but {said}"
+
+
+def _equations(line: str, *, denied: bool) -> Iterator[tuple[Side, Side]]:
+    """Neighbouring sides of the line's equations, where both can be read."""
+    found = tokens(line)
+    start = 0
+    while start < len(found):
+        end = start
+        while end < len(found) and found[end].kind in _KINDS:
+            end += 1
+        run = found[start:end]
+        if any(token.kind == "=" for token in run) and (denied or not _denied(line, run)):
+            sides = _sides(found, start, end, line)
+            yield from ((a, b) for a, b in pairwise(sides) if a is not None and b is not None)
+        start = end + 1
+
+
+def _denied(line: str, run: list[Token]) -> bool:
+    around = line[max(0, run[0].start - _AROUND) : run[-1].end + _AROUND]
+    return _DENIED.search(around) is not None
+
+
+def _sides(found: list[Token], start: int, end: int, line: str) -> list[Side | None]:
+    run = found[start:end]
+    cuts = [at for at, token in enumerate(run) if token.kind == "="]
+    spaced = any(line[run[at].start - 1 : run[at].start].isspace() for at in cuts)
+    parts = [run[a + 1 : b] for a, b in pairwise([-1, *cuts, len(run)])]
+    before = found[start - 1] if start else None
+    after = found[end] if end < len(found) else None
+    parts[0] = _trim_first(parts[0], before, line)
+    parts[-1] = _trim_last(parts[-1], after, line)
+    return [read(part, line, first=at == 0, spaced=spaced) for at, part in enumerate(parts)]
+
+
+def _trim_first(side: list[Token], before: Token | None, line: str) -> list[Token]:
+    """The first side without list marks, bold marks and open brackets; empty if it may begin before the run."""
+    depth = 0
+    for at, token in enumerate(side):
+        depth += (token.kind == "(") - (token.kind == ")")
+        if depth < 0:  # "1) 3 + 4"
+            listed = at == 1 and before is None
+            return _trim_first(side[at + 1 :], None, line) if listed else []
+    while depth > 0 and side and side[0].kind == "(":
+        side, depth, before = side[1:], depth - 1, None
+    if side and side[0].kind == "op":
+        bullet = before is None and line[side[0].end : side[0].end + 1] == " "
+        bold = side[0].text in ("*", "**")
+        if bullet or bold:
+            side = side[1:]
+        elif side[0].text != "-" or line[side[0].end : side[0].end + 1] == " ":
+            return []
+    return side if side and _may_begin(before, side[0]) else []
+
+
+def _may_begin(before: Token | None, first: Token) -> bool:
+    if before is None:
+        return True
+    tight = before.end == first.start
+    if before.kind == "word":
+        return before.text[-1] in _LEAD_CHARS or (not tight and before.text.lower() in _LEADS)
+    return before.text[-1] in (_TIGHT_LEAD_SIGNS if tight else _LEAD_SIGNS)
+
+
+def _trim_last(side: list[Token], after: Token | None, line: str) -> list[Token]:
+    """The last side without what only follows it; empty if it may go on after the run."""
+    depth = 0
+    for at, token in enumerate(side):
+        depth += (token.kind == "(") - (token.kind == ")")
+        if depth < 0:  # "(so 3 + 4 = 7)"
+            return side[:at] if at == len(side) - 1 else []
+    if side and side[-1].kind == "(" and side[-1].start > side[max(0, len(side) - 2)].end:
+        return side[:-1]
+    while side and (side[-1].text in ("*", "**", "$")) and len(side) > 1 and side[-2].end == side[-1].start:
+        side = side[:-1]
+        if after is not None and after.start == side[-1].end + 1:
+            return []
+    return side if side and _may_end(side[-1], after, line) else []
+
+
+def _may_end(last: Token, after: Token | None, line: str) -> bool:
+    if after is None:
+        return True
+    following = line[after.end : after.end + 1]
+    if last.end == after.start:
+        return after.text[0] in _END_SIGNS and not following.isdigit()
+    if after.kind == "word":
+        rest = line[after.end : after.end + 12].split()
+        counted = any(part[0].isdigit() for part in rest[:2])
+        return after.text.lower() not in _SCALES and not counted
+    return after.text[0] not in _UNSURE_SIGNS
+
+
+def _contradiction(left: Side, right: Side) -> str | None:
+    """What the expression really is, if the two sides can't both be right."""
+    if not left.operators and not right.operators:
+        return None
+    if _range(left, right) or _range(right, left) or _agree(left, right):
+        return None
+    side, other = (left, right) if left.operators else (right, left)
+    if other.operators:
+        return f"{left.text} is {_shown(left.value)} and {right.text} is {_shown(right.value)}"
+    return f"{side.text} is {_shown(side.value)}"
+
+
+def _range(side: Side, other: Side) -> bool:
+    """Whether "90 - 100 = 4" is a range and its grade, or "4/4 = 4" a bar and its beats."""
+    if side.operators == "-" and side.value < 0 <= other.value:
+        return True
+    return side.operators == "/" and side.tight and not other.operators and other.decimals == 0
+
+
+def _agree(left: Side, right: Side) -> bool:
+    scales = (1, 100, Fraction(1, 100)) if left.percent or right.percent else (1,)
+    lefts = [left.value] if left.chain is None else [left.value, left.chain]
+    rights = [right.value] if right.chain is None else [right.value, right.chain]
+    return any(
+        abs(a - b * scale) <= _tolerance(left, right, a, b, scale) for a in lefts for b in rights for scale in scales
+    )
+
+
+def _tolerance(left: Side, right: Side, a: Fraction, b: Fraction, scale: Fraction | int) -> Fraction:
+    """How far two sides may lie apart: stated decimals may be rounded or cut at their last place."""
+    if left.whole and right.whole:
+        return Fraction(0)
+    size = max(abs(a), abs(b * scale))
+    if left.operators and right.operators:
+        return size / 50
+    side, stated = (left, right) if left.operators else (right, left)
+    unit = Fraction(1, 10**stated.decimals)
+    if stated.decimals == 0 and not side.whole:
+        digits = stated.text.rstrip("0")
+        zeros = len(stated.text) - len(digits)
+        unit = Fraction(10**zeros) if zeros > 1 and abs(stated.value) >= 10**zeros else unit
+    if stated.percent:
+        unit /= 100
+    if stated is right:
+        unit *= scale
+    return unit * Fraction(999, 1000) + side.rough + size / 10**9
 
 
 def _shown(value: Fraction) -> str:
-    return str(value.numerator) if value.denominator == 1 else f"{float(value):.6g}"
+    """A value as a reason shows it: six digits where it is not a whole number.
+
+    >>> _shown(Fraction(84)), _shown(Fraction(10, 3))
+    ('84', '3.33333')
+    """
+    if value.denominator == 1:
+        return f"{int(value):,}" if abs(value) < 10**15 else f"{float(value):.6g}" if abs(value) < 10**300 else "huge"
+    return f"{float(value):.6g}" if abs(value) < 10**300 else "huge"

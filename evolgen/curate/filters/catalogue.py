@@ -28,6 +28,7 @@ MASKED = ("email", "phone", "card_number", "secret")
 _COUNT = Annotated[int, Field(ge=0)]
 _SHARE = Annotated[float, Field(ge=0, le=1)]
 _ACTION = Setting(Literal["drop", "mask"], "drop", "drop|mask")
+_WORDS = Annotated[Path, AfterValidator(toxicity.check_list)]
 _CODES = Annotated[tuple[str, ...], BeforeValidator(names), AfterValidator(language.check_codes)]
 
 
@@ -46,7 +47,7 @@ _RULES = (
          instructions.no_output),
     Rule("empty_output", ("output",), "an answer of nothing but punctuation and white space", DEFECTS,
          Texts("Name a river.", "", "..."), answers.empty_output),
-    Rule("na_output", ("output",), 'an answer that says "N/A" in one of its spellings', DEFECTS,
+    Rule("na_output", ("row",), 'an answer that says "N/A" in one of its spellings', DEFECTS,
          Texts("Name a river.", "", "N/A"), answers.na_output),
     Rule("noinput_spelling", ("input",), 'an input that says "no input" in one of its spellings', DEFECTS,
          Texts("Name a river.", "<No Input>", "The Danube."), tasks.noinput_spelling),
@@ -121,7 +122,7 @@ _RULES = (
          Texts("Summarise this article.", "https://news.example.org/rivers", "It is about rivers."), tasks.opens_url),
     Rule("invented_url", ("row",), "an answer with a link that the task doesn't have", DEFECTS,
          Texts("Name a source on rivers.", "", "See https://www.river-facts-online.com/danube."), tasks.invented_url),
-    Rule("wrong_arithmetic", ("output",), "an answer with a calculation that is wrong", DEFECTS,
+    Rule("wrong_arithmetic", ("row",), "an answer with a calculation that is wrong", DEFECTS,
          Texts("How much is 12 times 7?", "", "12 * 7 = 74"), wrong_arithmetic),
     # what must not get out
     _private("email", "e-mail addresses", "Write to jane.doe@mail.com."),
@@ -134,7 +135,7 @@ _RULES = (
          language.other_language, Setting(_CODES, REQUIRED, "en,de"), "en"),
     Rule("toxic_words", ("instruction", "input", "output"), "words of a list: the built-in one, or FILE, a word a line",
          OURS, Texts("Name a river.", "", "Shut up, you stupid bastard."), toxicity.toxic_words,
-         Setting(Path, None, "FILE")),
+         Setting(_WORDS, None, "FILE")),
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {rule.name: rule for rule in _RULES}

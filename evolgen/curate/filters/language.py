@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from evolgen.curate.filters.texts import prose
 from evolgen.errors import UsageError
 
 LEAST_LETTERS = 20
@@ -19,16 +20,16 @@ NONE = "zxx"
 UNLIKELY = 0.05
 """A language is ruled out below this share of the likeliest one's probability."""
 
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+", re.DOTALL)
+_LINK = re.compile(r"https?://\S+")
 
 
 def other_language(text: str, keep: Sequence[str]) -> str | None:
     """It is in a language that is not to be kept; a text too short to tell is kept, and code says nothing."""
-    prose = _CODE.sub(" ", text)
-    letters = sum(3 if char >= "\u3000" else 1 for char in prose if char.isalpha())
+    words = _LINK.sub(" ", prose(text))
+    letters = sum(3 if char >= "\u3000" else 1 for char in words if char.isalpha())
     if letters < LEAST_LETTERS:
         return None
-    ranked = dict(_identifier().rank(prose))
+    ranked = dict(_identifier().rank(words))
     likeliest = max(ranked, key=ranked.__getitem__)
     if likeliest == NONE or max(ranked[code] for code in keep) > UNLIKELY * ranked[likeliest]:
         return None

@@ -82,6 +82,8 @@ def select(
         if _known(name, RULES, "rule") not in given:
             raise UsageError(f"--no-rule {name}: it is not among the rules: {', '.join(sorted(given))}")
         del given[name]
+    if not given:
+        raise UsageError("no rule is left to filter by: name a --preset or a --rule")
     return Filter({name: _setting(rule, given[name]) for name, rule in RULES.items() if name in given})
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from evolgen.curate.filters.texts import QUOTE, prose, quoted
 from evolgen.parsing import fold
 from evolgen.records import Texts
 
-QUOTE = 60
 RESERVED_HOSTS = ("example.com", "example.org", "example.net", "localhost", "127.0.0.1")
 LITTLE = 8
 """Words beside a link that still say nothing of the page."""
@@ -27,13 +27,21 @@ _HEADING = re.compile(
     r"(?:[ \t]*#?\d{1,2})?(?:\*\*)?[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
+_NEXT_TASK = re.compile(
+    r"(?<=\n)[ \t]*(?:#{2,6}[ \t]*(?:instruction|human|user)|\d{1,2}[.)][ \t]*instruction)[ \t]*:", re.IGNORECASE
+)
 _SEPARATOR = re.compile(r"^#{3,}[ \t]*\n+[ \t]*\d{1,2}[.)]", re.MULTILINE)
 
 _URL = re.compile(r"\b(?:https?://|www\.)([^\s/<>()\"'`\]]+)[^\s<>()\"'`\]]*", re.IGNORECASE)
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _READING = re.compile(
     r"\b(?:read|visit|open|summari[sz]e|browse|click|watch|go to|look at|access|analy[sz]e|review|check|translate|"
     r"describe|rewrite|paraphrase|extract|classify|edit|proofread|identify|list|find|what|following|given|this|below)\b",
+    re.IGNORECASE,
+)
+_IN_A_CALL = re.compile(r"[(=]\s?[\"']\Z")
+_ON_URLS = re.compile(
+    r"\b(?:domain|host(?:name)?|protocol|pars\w+|format|regex|valid\w*|shorten\w*|encode\w*|python|code|script|function|"
+    r"html|program)\b",
     re.IGNORECASE,
 )
 _LINKED = ("http", "www.", "page", "site", "link", "url")
@@ -49,7 +57,7 @@ _PICTURES = (
 _GIVEN = r"(?:following|above|given|attached|provided|accompanying|uploaded|enclosed)"
 _MISSING_IMAGE = re.compile(
     rf"\b(?:(?:this|these|the {_GIVEN}|an? (?:attached|given|provided)|following|attached|given|provided)\s+"
-    r"(?:image|photo|photograph|picture|screenshot|drawing|video|audio)s?\b"
+    r"(?:image|photo|photograph|picture|screenshot|drawing|video(?! games?)|audio)s?\b"
     rf"|(?:the )?{_PICTURES} (?:below|above|attached|provided|shown|given)\b"
     rf"|(?:shown|depicted|pictured|seen) in the {_PICTURES}\b|see in (?:this|the) {_PICTURES}\b)",
     re.IGNORECASE,
@@ -90,19 +98,21 @@ def merged_instructions(text: str) -> str | None:
     """Headings of more than one part of a task, such as "Instruction:" and "Output:".
 
     >>> merged_instructions("Danube.\\n\\n### Instruction:\\nName a lake.\\n### Output:\\nComo.")
-    'it holds another task: "### Instruction:" and "### Output:"'
+    'it holds another task: "### Instruction:"'
     >>> merged_instructions("Write the instruction: it must be short.")
     """
     if ":" not in text and "###" not in text:
         return None
     headings = list(_HEADING.finditer(text)) if "nstruction" in text or "NSTRUCTION" in text or "ask" in text else []
+    if text[:3] != "###" and (follows := _NEXT_TASK.search(text)):
+        return f"it holds another task: {quoted(follows[0])}"
     kinds = {heading[1].lower() for heading in headings}
     if kinds & {"instruction", "task"} and (len(kinds) > 1 or len(headings) > 1):
         first = next(heading for heading in headings if heading[1].lower() in ("instruction", "task"))
         other = next(heading for heading in headings if heading is not first)
-        return f'it holds another task: "{first[0].strip()}" and "{other[0].strip()}"'
+        return f"it holds another task: {quoted(first[0])} and {quoted(other[0])}"
     separator = _SEPARATOR.search(text) if "###" in text else None
-    return f'it holds another task: "{_quote(separator[0])}"' if separator else None
+    return f"it holds another task: {quoted(separator[0])}" if separator else None
 
 
 def opens_url(row: Texts) -> str | None:
@@ -115,6 +125,8 @@ def opens_url(row: Texts) -> str | None:
     lower = instruction.lower()
     if not any(word in lower for word in _LINKED) and not any(word in input for word in _LINKED[:2]):
         return None
+    if _ON_URLS.search(_URL.sub("", instruction)):
+        return None
     url = _URL.search(input)
     if url and len(_URL.sub("", input).split()) <= LITTLE and _READING.search(instruction):
         return f"it needs the page at {url[0][:QUOTE]}, which the row does not hold"
@@ -124,7 +136,7 @@ def opens_url(row: Texts) -> str | None:
             return f"it needs the page at {url[0][:QUOTE]}, which the row does not hold"
     page = _PAGE.search(instruction)
     if page and not input.strip() and len(instruction.split()) <= 4 * LITTLE and "write" not in lower:
-        return f'it needs a page which the row does not hold: "{_quote(page[0])}"'
+        return f"it needs a page which the row does not hold: {quoted(page[0])}"
     return None
 
 
@@ -139,11 +151,13 @@ def invented_url(row: Texts) -> str | None:
     output = row.output or ""
     if "http" not in output and "www." not in output:
         return None
-    prose = _CODE.sub("", output) if "`" in output else output
     task = f"{row.instruction} {row.input}".lower()
-    for found in _URL.finditer(prose):
+    outside = prose(output)
+    for found in _URL.finditer(outside):
         host = found[1].lower().rstrip(".,;:!?").partition(":")[0]
         bare = host.removeprefix("www.")
+        if _IN_A_CALL.search(outside[max(0, found.start() - 4) : found.start()]):
+            continue
         if bare not in task and not bare.endswith(RESERVED_HOSTS) and "." in bare:
             shown = found[0].split("://")[-1].partition("/")[0].rstrip(".,;:!?")
             return f"the output links to {shown[:QUOTE]}, which the task does not name"
@@ -165,12 +179,8 @@ def image_task(row: Texts) -> str | None:
     if missing := _MISSING_IMAGE.search(instruction):
         described = row.input and len(row.input.split()) > 2 * LITTLE
         if not described and not _DRAWN_IN_TEXT.search(instruction):
-            return f'it needs what is not there: "{_quote(missing[0])}"'
+            return f"it needs what is not there: {quoted(missing[0])}"
     wanted = _WANTED_IMAGE.search(instruction)
     if wanted and not _DRAWN_IN_TEXT.search(instruction):
-        return f'it asks for an image: "{_quote(wanted[0])}"'
+        return f"it asks for an image: {quoted(wanted[0])}"
     return None
-
-
-def _quote(text: str) -> str:
-    return " ".join(text.split())[:QUOTE]

@@ -9,6 +9,9 @@ from collections import Counter
 
 from evolgen.records import unprintable
 
+QUOTE = 60
+"""Characters that a reason quotes."""
+
 LONGEST_RUN = 40
 """The same character so many times in a row is no text, unless it draws a line."""
 
@@ -33,6 +36,7 @@ _LINE = re.compile(r"[-=_*#~.+|]{4,}")
 _NOT_TEXT = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _TAG = re.compile(rf"<(/?)({'|'.join(PAIRED_TAGS)})(?:\s[^<>]*)?>", re.IGNORECASE)
+_ABOUT_TAGS = re.compile(r"\b(?:tags?|elements?)\b", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:nbsp|amp|lt|gt|quot|apos|#\d{2,5}|#x[0-9a-fA-F]{2,5});")
 _FOREIGN = re.compile(r"[\x80-\uffff]{2,}")
 
@@ -110,7 +114,22 @@ def _no_word(text: str) -> str | None:
         start -= 1
     while end < len(text) and text[end].isalpha():
         end += 1
-    return f'"{text[start:end][:60]}" is no word'
+    word = text[start:end]
+    return f"{quoted(word)} is no word" if len(set(word.lower())) > VOWELLESS // 2 else None  # "Shhhh" is one
+
+
+def prose(text: str) -> str:
+    """The text without its code, be it fenced or between back ticks."""
+    return _NOT_TEXT.sub(" ", text) if "`" in text else text
+
+
+def quoted(text: str) -> str:
+    """A text as a reason quotes it: one line, at most 60 characters.
+
+    >>> quoted("a  b")
+    '"a b"'
+    """
+    return f'"{" ".join(text[: 4 * QUOTE].split())[:QUOTE]}"'
 
 
 def unclosed_code_fence(text: str) -> str | None:
@@ -132,15 +151,17 @@ def broken_markup(text: str) -> str | None:
     """
     if "<" not in text and "&" not in text:
         return None
-    prose = _NOT_TEXT.sub("", text) if "`" in text else text
+    outside = prose(text)
+    if _ABOUT_TAGS.search(outside):
+        return None
     balance: Counter[str] = Counter()
     opened: Counter[str] = Counter()
-    for closing, name in _TAG.findall(prose):
+    for closing, name in _TAG.findall(outside):
         balance[name.lower()] += -1 if closing else 1
         opened[name.lower()] += not closing
     for name, difference in balance.items():
         if difference:
             return f"the tag <{name}> is opened {opened[name]} times and closed {opened[name] - difference} times"
-    if not balance and "<" not in prose and (entity := _ENTITY.search(prose)):
+    if not balance and "<" not in outside and (entity := _ENTITY.search(outside)):
         return f"it has the left-over entity {entity[0]}"
     return None

@@ -28,6 +28,12 @@ def toxic_words(text: str, words: Path | None = None) -> str | None:
     return f'it has {len(found)} word{"s" * (len(found) > 1)} of the list, the first is "{found[0]}"' if found else None
 
 
+def check_list(path: Path) -> Path:
+    """The path, if a list of words can be read there; raises UsageError."""
+    _read(path)
+    return path
+
+
 @functools.cache
 def _pattern(path: Path | None) -> re.Pattern[str]:
     words = WORDS if path is None else _read(path)
