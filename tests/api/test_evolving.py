@@ -16,7 +16,7 @@ from evolgen.config import EvolveConfig
 from evolgen.engine.events import Committed, Event, Planned, Stored
 from tests.conftest import ROOT, rows
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def script(request: Request) -> str:

@@ -249,7 +249,7 @@ def test_curating_shows_counts_and_files() -> None:
 def test_rules_are_listed_without_an_input() -> None:
     done = evolgen("filter", "--list-rules")
     assert done.returncode == 0
-    assert "wrong_arithmetic\n    output: rejects an answer with a calculation that is wrong" in done.stdout
+    assert "wrong_arithmetic\n    row: rejects an answer with a calculation that is wrong" in done.stdout
 
 
 def test_a_recipe_filters_as_the_flags_do() -> None:

@@ -79,7 +79,8 @@ REJECTS: list[tuple[str, Texts]] = [
         for text in ("I'm sorry, but I cannot help with that.", "Sorry, I can't do this.", "As an AI, I don't have feelings.",
                      "As a language model, I cannot browse.", "I cannot assist with that request.", "I am unable to provide it.",
                      "Unfortunately, I am not able to open links.", "I apologize, but I can’t draw.",
-                     "I'm an AI language model and can't see images.")
+                     "I'm an AI language model and can't see images.",
+                     "I'm sorry, but as an AI language model I cannot cook.", "抱歉，我无法回答。")
     ),
     *(
         ("truncated_output", Texts("q", "", text))
@@ -137,7 +138,8 @@ KEEPS: list[tuple[str, Texts]] = [
         ("refusal", Texts("q", "", text))
         for text in ("I'm sorry for your loss.", "Sorry to hear that you can't come.", "I cannot wait to see you!",
                      "As an artist, I can't draw cats.", "I can't believe it.", "Unfortunately, the king died.",
-                     'He said: "I cannot help you."', "An AI language model is a program that can't feel.")
+                     'He said: "I cannot help you."', "An AI language model is a program that can't feel.",
+                     "I'm sorry, but I can't make it to the party.", "I can't help falling in love.")
     ),
     *(
         ("truncated_output", Texts("q", "", text))

@@ -33,6 +33,10 @@ def wrong_arithmetic(output: str, instruction: str = "How much is it?") -> str |
         ("3 x 4 = 13", "12"),
         ("1/2 + 1/3 = 2/5", "0.4"),
         ("5 + 5 = 11 apples", "10"),
+        ("Seven tickets cost 12 * 7 = 74 euros.", "84"),
+        ("The average is (3 + 5 + 7) / 3 = 6.", "5"),
+        ("**12 * 7 = 74**", "84"),
+        ("答案是12 × 7 = 74。", "84"),
         ("The sum:\n17 + 25 = 43\nDone.", "42"),
         ("0.1 + 0.2 = 0.4", "0.3"),
         ("100 - 35 = 75", "65"),
@@ -58,6 +62,7 @@ def test_wrong_sums(text: str, worth: str) -> None:
         "3 + 4 = 7 + 0", "log2 8 = 3", "C = 5/9 * 3 = 2", "6 ÷ 2(1 + 2) = 9", "1 + 2 + ... + 10 = 55", "12 * 7 = ?", "5 - -3 = 8",
         "50% = 0.5", "3 + 4 =\n8", "2 + 3 * 4 = 20", "7 - 10 = 3", "It is wrong that 2 + 2 = 5.", "9 + 5 = 2 pm",
         "90 / 60 = 1 hour 30 minutes", "12/25/2020 = 9 + 9", "4/4 = 4 beats a bar", "10 + 10% = 12",
+        "twice 3 + 1 = 7", "half of 10 + 2 = 7", "Step 5 = 2 + 2", "10 / 3 = 3", "30 / 200 * 100 = 15%", "3.14 * 25 = 78.54",
     ],
 )  # fmt: skip
 def test_right_sums_and_what_is_none(text: str) -> None:

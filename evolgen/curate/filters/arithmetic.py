@@ -30,13 +30,18 @@ _DENIED = re.compile(
 _LATEX = {r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\%": "%", r"\$": "$", r"{,}": ","}
 _LATEX |= dict.fromkeys((r"\left", r"\right", r"\(", r"\)", r"\[", r"\]"), "")
 
-_LEADS = frozenset(
+_PARTS = frozenset(
     """
-    so is then thus therefore hence have get gets gives and that because since as means calculate equals compute by
-    where us answer total calculation equation example us: be was are equal find now or namely first next finally
-    calculating computing result sum product difference simply just solve check verify
+    twice thrice half third quarter double triple quadruple of plus minus times over divided multiplied per into than
+    about roughly approximately around nearly almost under between from until step steps question problem exercise
+    chapter section page part case item row line version room number figure table level task sin cos tan cot log ln lg
+    exp sqrt root square squared cube cubed sum product difference quotient average mean median ratio mod versus vs
+    dozen hundred thousand million billion negative remaining except without point points score
     """.split()  # noqa: SIM905
 )
+"""Words before an equation of which it may be a part; after any other word of three letters it begins."""
+
+_SHORT_LEADS = frozenset(("so", "is", "we", "us", "be", "or", "as", "by", "it"))
 _LEAD_SIGNS = frozenset(":;,.!?\"'“‘«”*_>#•—|[]{}…→✓✅，。：；、（")
 _TIGHT_LEAD_SIGNS = frozenset("\"'“‘«*_[{|>，。：；、（")
 _LEAD_CHARS = frozenset("是得为以此有即等于则")
@@ -146,7 +151,9 @@ def _may_begin(before: Token | None, first: Token) -> bool:
         return True
     tight = before.end == first.start
     if before.kind == "word":
-        return before.text[-1] in _LEAD_CHARS or (not tight and before.text.lower() in _LEADS)
+        word = before.text.lower()
+        begins = word in _SHORT_LEADS or (len(word) > 2 and word.isalpha() and word not in _PARTS)
+        return before.text[-1] in _LEAD_CHARS or (not tight and begins)
     return before.text[-1] in (_TIGHT_LEAD_SIGNS if tight else _LEAD_SIGNS)
 
 
