@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import tempfile
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -14,7 +16,10 @@ IN_MEMORY = 8 * 2**20
 """Bytes that a spool keeps in memory before it goes to disk."""
 
 PIECE = 2**20
-"""Bytes that lines are written and read in."""
+"""Bytes that lines are read in, one after the other."""
+
+BUFFER = 2**16
+"""Bytes that are written at once; a single line that is looked up costs as much."""
 
 
 class Spool(Generic[T]):
@@ -54,7 +59,7 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(buffering=PIECE)
+        self._file = tempfile.TemporaryFile(buffering=BUFFER)
         self._starts = array("q", (0,))
 
     def __len__(self) -> int:
@@ -70,16 +75,14 @@ class Lines:
 
     def after(self, position: int) -> Iterator[bytes]:
         """All values from a position on, in order; looking up others meanwhile is fine."""
+        starts = self._starts
         while position < len(self):
-            last = position
-            while last < len(self) and self._starts[last + 1] - self._starts[position] < PIECE:
-                last += 1
-            last = max(last, position + 1)
-            self._file.seek(self._starts[position])
-            piece = self._file.read(self._starts[last] - self._starts[position])
-            start = self._starts[position]
-            for number in range(position, last):
-                yield piece[self._starts[number] - start : self._starts[number + 1] - start]
+            begin = starts[position]
+            last = min(max(bisect_right(starts, begin + PIECE) - 1, position + 1), len(self))
+            self._file.seek(begin)
+            piece = self._file.read(starts[last] - begin)
+            for here, there in itertools.pairwise(starts[position : last + 1]):
+                yield piece[here - begin : there - begin]
             position = last
 
     def close(self) -> None:

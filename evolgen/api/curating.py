@@ -101,15 +101,16 @@ def dedupe(
     """
     config = configured(DedupeConfig, config, settings)
     with _Curation("dedupe", config, observer) as curation:
-        table = Table(config, script=script, watch=curation.watch, tick=curation.tick)
+        table = Table(config, script=script, watch=curation.watch, tell=curation.tell)
         with contextlib.closing(table):
             for row in source_rows(config.against):
                 table.add(row, _usable(row), fixed=True)
             for row, texts in curation.usable_rows(table.reject):
                 table.add(row, texts)
             table.dedupe()
-            for row, rejection in table.outcome():
-                curation.tick("writing", len(table))
+            for number, (row, rejection) in enumerate(table.outcome()):
+                if not number % TOLD_EVERY:
+                    curation.tell("writing", number, len(table))
                 if rejection is None:
                     curation.keep(row)
                 else:
@@ -131,7 +132,6 @@ class _Curation:
         self._config = config
         self._sources = sources
         self._output = Output(out, force=config.force)
-        self._told = (name, 0)
         self._kept = 0  # and not told yet: an event for each would cost as much as the rest
 
     def __enter__(self) -> _Curation:
@@ -153,8 +153,9 @@ class _Curation:
     def usable_rows(self, reject: Rejecting | None = None) -> Iterator[tuple[RawRow, Texts]]:
         """The rows of the input with what they say; those that say nothing readable are rejected."""
         reject = reject or self.reject
-        for row in source_rows(self._sources):
-            self.tick("reading")
+        for number, row in enumerate(source_rows(self._sources)):
+            if not number % TOLD_EVERY:
+                self.tell("reading", number)
             try:
                 texts = _usable(row, strict=self._config.strict)
             except Unusable as problem:
@@ -174,14 +175,10 @@ class _Curation:
         self._output.write_line(row.as_rejected(rejection) + b"\n", accepted=False)
         self.watch(Rejected(rejection))
 
-    def tick(self, doing: str, total: int | None = None) -> None:
-        """One more row of a step; said now and then."""
-        before, done = self._told
-        done = done + 1 if before == doing else 1
-        self._told = (doing, done)
-        if not done % TOLD_EVERY:
-            self._tell_kept()
-            self.watch(Working(doing, done, total))
+    def tell(self, doing: str, done: int, total: int | None = None) -> None:
+        """Say how far a step has come."""
+        self._tell_kept()
+        self.watch(Working(doing, done, total))
 
     def _tell_kept(self) -> None:
         self.watch(Kept(self._kept))

@@ -35,6 +35,9 @@ CHEAPEST_FIRST: tuple[DedupeMethod, ...] = ("exact", "minhash", "rouge-l", "sema
 THRESHOLDS: dict[DedupeMethod, float] = {"minhash": 0.7, "rouge-l": 0.7, "semantic": 0.9}
 MEASURES = {"minhash": "Jaccard", "rouge-l": "ROUGE-L F1", "semantic": "cosine"}
 
+TOLD_EVERY = 1024
+"""Rows between two words on how far a method has come."""
+
 PLACE_END = b"\x00"
 """Between a row's place and its line."""
 
@@ -46,7 +49,7 @@ class Table:
     """
 
     def __init__(
-        self, config: DedupeConfig, *, script: Script | None, watch: Watch, tick: Callable[[str, int], None]
+        self, config: DedupeConfig, *, script: Script | None, watch: Watch, tell: Callable[[str, int, int], None]
     ) -> None:
         self._config = config
         self._field = config.field
@@ -54,7 +57,8 @@ class Table:
         self._by_text = config.method != ("exact",)
         self._script = script
         self._watch = watch
-        self._tick = tick
+        self._tell = tell
+        self._looked_at = 0
         self._lines = Lines()
         self._texts = Lines()
         self._fingerprints = bytearray()
@@ -105,16 +109,18 @@ class Table:
             elif name == "semantic":
                 self._run_semantic(order)
             else:
+                self._looked_at = 0
                 self._found.run(name, self._method(name), partial(self._told_text, name), order, self._fixed)
 
     def outcome(self) -> Iterator[tuple[RawRow, Rejection | None]]:
         """The rows of the input in their order, each with the reason why it goes, or None."""
+        found, rejections, failed = self._found, self._rejections, self._failed
         for position, entry in enumerate(self._lines.after(self._fixed), start=self._fixed):
-            if (address := self._rejections.get(position)) is not None:
+            if rejections and (address := rejections.get(position)) is not None:
                 yield self._rejected[address]
-            elif (found := self._found[position]) is not None:
-                yield _row(entry), self._rejection(found)
-            elif (error := self._failed.get(position)) is not None:
+            elif (duplicate := found[position]) is not None:
+                yield _row(entry), self._rejection(duplicate)
+            elif failed and (error := failed.get(position)) is not None:
                 yield _row(entry), Rejection(stage="backend", rule=error.rule, reason=printable(str(error)))
             else:
                 yield RawRow("", None, None, entry[entry.index(PLACE_END) + 1 :]), None
@@ -175,7 +181,9 @@ class Table:
         return self._texts[position].decode("utf-8", "surrogatepass")
 
     def _told_text(self, name: str, position: int) -> str:
-        self._tick(name, len(self))
+        self._looked_at += 1
+        if not self._looked_at % TOLD_EVERY:
+            self._tell(name, self._looked_at, len(self._lines))
         return self._text(position)
 
     def _rejection(self, found: Duplicate) -> Rejection:
