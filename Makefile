@@ -17,6 +17,7 @@ test: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.bench.engine
+	$(BIN)/python -m tests.bench.curate
 
 clean:
 	rm -rf .venv demo dist .evolgen
@@ -31,5 +32,5 @@ clean:
 	@touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,local]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,local,language,semantic]'
 	@touch $@

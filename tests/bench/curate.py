@@ -64,8 +64,9 @@ def clean() -> None:
 
 def rouge() -> None:
     """Against rouge_score's own loop over the first rows, extrapolated by the pairs that it would compare."""
-    for kind in ("mixed", "template"):
-        texts = list(corpus(200_000, kind))  # type: ignore[arg-type]
+    kinds: tuple[Kind, ...] = ("mixed", "template")
+    for kind in kinds:
+        texts = list(corpus(200_000, kind))
         pairs, seconds = _rouge_score_loop(texts[:ROUGE_SAMPLE])
         before = 0.0
         for rows in (50_000, 200_000):
