@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -166,12 +167,12 @@ def _install_into(scratch: Path, entry: CatalogueEntry, progress: Progress) -> N
 
 
 def _bytes_in(folder: Path) -> int:
+    """The size of a folder in which pip is at work: what goes away between listing and looking counts for nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue  # gone between listing and looking: pip is at work here
+    for root, _, names in os.walk(folder):  # unlike rglob it passes over folders that are gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(root) / name).stat().st_size
     return total
 
 
