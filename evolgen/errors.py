@@ -21,7 +21,19 @@ Each message says what is wrong, where, and what to do about it, in a sentence o
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 GO_ON = "run the same command again to go on"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, for an error to suggest.
+
+    >>> nearest("deepn", ["deepen", "breadth"])
+    'deepen'
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 class EvolgenError(Exception):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from evolgen.errors import UsageError
+from evolgen.errors import UsageError, nearest
 
 COMMANDS = ("evolve", "filter", "dedupe", "decontaminate")
 
@@ -25,8 +24,8 @@ def read_recipe(path: Path) -> tuple[str, dict[str, Any]]:
         raise UsageError(f"{path}: not TOML: {error}") from error
     for name in recipe:
         if name not in COMMANDS:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            raise UsageError(f"{path}: [{name}] is no command{f'; did you mean [{near[0]}]?' if near else ''}")
+            near = nearest(name, COMMANDS)
+            raise UsageError(f"{path}: [{name}] is no command{f'; did you mean [{near}]?' if near else ''}")
     if len(recipe) != 1:
         raise UsageError(f"{path}: it must hold one table of settings, such as [evolve]")
     ((command, settings),) = recipe.items()

@@ -20,6 +20,9 @@ from evolgen.engine.output import OutputFiles
 from evolgen.errors import Interrupted, UsageError
 from evolgen.report.summary import Summary
 
+TOLD_EVERY = 1024
+"""Rows between two words on how far a step has come."""
+
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound=Config)
 

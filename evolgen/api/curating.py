@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from evolgen.api.common import Watch, configured, manifest, refuse_reading_what_is_written
+from evolgen.api.common import TOLD_EVERY, Watch, configured, manifest, refuse_reading_what_is_written
 from evolgen.api.table import Table
 from evolgen.backends.scripted import Script
 from evolgen.config import DecontaminateConfig, DedupeConfig, FilterConfig
 from evolgen.curate.decontaminate import Benchmarks
-from evolgen.curate.dedupe import compared_text
+from evolgen.curate.dedupe import FIELD_END, compared_text
 from evolgen.engine.events import Kept, Masked, Notice, Observer, Rejected, Working
 from evolgen.engine.output import Output
 from evolgen.errors import Interrupted, Stopped, UsageError
@@ -26,9 +26,6 @@ from evolgen.report.summary import Summary, summarize
 Curating: TypeAlias = FilterConfig | DedupeConfig | DecontaminateConfig
 
 Rejecting: TypeAlias = Callable[[RawRow, Rejection], None]
-
-TOLD_EVERY = 1024
-"""Rows between two words on how far a step has come."""
 
 
 def filter(config: FilterConfig | None = None, /, *, observer: Observer | None = None, **settings: Any) -> Summary:
@@ -67,7 +64,7 @@ def decontaminate(
     with _Curation("decontaminate", config, observer) as curation:
         for row in source_rows(config.against):
             texts = _usable(row)
-            benchmarks.add(id_of(row.value, texts), row.place, compared_text(texts).replace("\x00", "\n").strip())
+            benchmarks.add(id_of(row.value, texts), row.place, compared_text(texts).replace(FIELD_END, "\n").strip())
         if not len(benchmarks):
             raise UsageError("--against: the benchmark holds no items")
         if benchmarks.short:

@@ -8,17 +8,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+from evolgen.api.asking import open_asker, open_teachers
 from evolgen.api.common import Watch, configured, manifest, refuse_reading_what_is_written, run_sync
 from evolgen.asking import Role
 from evolgen.backends import Teacher
 from evolgen.backends.scripted import Script
-from evolgen.backends.teachers import Teachers
-from evolgen.config import EMBEDDED_MODEL, EvolveConfig
+from evolgen.config import EvolveConfig
 from evolgen.engine.ask import Asker
 from evolgen.engine.commit import Committer
-from evolgen.engine.events import Fetching, Notice, Observer, Planned
+from evolgen.engine.events import Observer, Planned
 from evolgen.engine.limits import Backoff
 from evolgen.engine.output import Output
 from evolgen.engine.run import Run
@@ -29,9 +29,6 @@ from evolgen.pipelines.evol_instruct import Visit
 from evolgen.prompts import PromptLibrary
 from evolgen.report.progress import ProgressFile
 from evolgen.report.summary import Summary, summarize
-from evolgen.store import Store
-
-T = TypeVar("T")
 
 
 def evolve(
@@ -136,29 +133,14 @@ def _open(
 ) -> _Session:
     """Open teachers, output and store, and have `stack` close them in the opposite order."""
     watch = Watch(observer)
-    teachers = Teachers(config, fetching=lambda *told: watch(Fetching(*told)), script=script)
-    stack.push_async_callback(teachers.close)
+    teachers = open_teachers(stack, config, watch, script)
     roles = teachers.by_role(answer=config.answer_model, judge=config.judge_model)
     output = Output(config.out, force=config.force)
     stack.callback(output.close)
     progress = ProgressFile(output.files.progress, watch.tally, config.n)
     stack.callback(progress.close)
     watch.also(progress)
-    store = Store(config.store)
-    stack.callback(store.close)
-    if not teachers.named:
-        watch(Notice(f"no --model given: using {EMBEDDED_MODEL}, which is there to try the pipeline"))
-    asker = Asker(
-        store,
-        roles,
-        watch,
-        attempts=config.attempts,
-        backoff=backoff,
-        offline=config.offline,
-        max_requests=config.max_requests,
-    )
-    stack.callback(asker.close)
-    return _Session(watch, roles, output, asker)
+    return _Session(watch, roles, output, open_asker(stack, config, watch, teachers, roles, backoff=backoff))
 
 
 def _visits(seeds: Seeds, plan: evol_instruct.Plan, target: int | None) -> Iterator[Visit]:

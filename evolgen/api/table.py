@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import Any
 
-from evolgen.api.common import Watch, run_sync
+from evolgen.api.common import TOLD_EVERY, Watch, run_sync
 from evolgen.backends.scripted import Script
 from evolgen.config import DedupeConfig, DedupeMethod
 from evolgen.curate.dedupe import (
@@ -34,9 +34,6 @@ from evolgen.spool import Lines, Spool
 CHEAPEST_FIRST: tuple[DedupeMethod, ...] = ("exact", "minhash", "rouge-l", "semantic")
 THRESHOLDS: dict[DedupeMethod, float] = {"minhash": 0.7, "rouge-l": 0.7, "semantic": 0.9}
 MEASURES = {"minhash": "Jaccard", "rouge-l": "ROUGE-L F1", "semantic": "cosine"}
-
-TOLD_EVERY = 1024
-"""Rows between two words on how far a method has come."""
 
 PLACE_END = b"\x00"
 """Between a row's place and its line."""
@@ -146,7 +143,7 @@ class Table:
         return partial(near_by_minhash, threshold=threshold, ngram=config.ngram, bands=bands, tokenizer=tokenizer)
 
     def _run_semantic(self, order: Iterable[int]) -> None:
-        from evolgen.api.embedding import embed_texts
+        from evolgen.api.asking import embed_texts
         from evolgen.curate.semantic import near_by_vectors
 
         alive = [position for position in order if self._found[position] is None and self._lengths[position]]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ADAPTABLE = ("schema", "max_tokens", "temperature", "top_p", "presence_penalty", "stop")
 """Parameters that an endpoint may refuse; the question is then put without them, or in another form."""
 
-TOO_LONG = ("context_length", "context length", "context size", "context window", "too large to process")
+TOO_LONG = ("context_length", "context length", "context size", "context window", "is too large to process")
 """How endpoints say that a question is too long."""
 
 TELEMETRY = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async", "Retry-Count")
@@ -246,10 +246,7 @@ def _refusal_rule(code: str, message: str) -> str:
         word in text for word in ("content_filter", "content_policy", "content management", "moderation", "flagged")
     ):
         return "content_filter"
-    if any(
-        word in text
-        for word in ("context_length", "context length", "context size", "context window", "is too large to process")
-    ):
+    if any(word in text for word in TOO_LONG):
         return "context_length"
     return "bad_request"
 

@@ -6,7 +6,6 @@ argument of the library call. Its description is the flag's help.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from pydantic import (
 )
 
 from evolgen.config import values
-from evolgen.errors import UsageError
+from evolgen.errors import UsageError, nearest
 
 EMBEDDED_MODEL = "local:smollm2-135m"
 """What answers where no model is named: small enough to be fetched and run anywhere."""
@@ -262,8 +261,8 @@ def explain_invalid(error: ValidationError, model: type[BaseModel]) -> str:
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"] if isinstance(part, str))
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, model.model_fields, n=1)
-            problems.append(f"{name}: there is no such setting{f'; did you mean {near[0]}?' if near else ''}")
+            near = nearest(name, model.model_fields)
+            problems.append(f"{name}: there is no such setting{f'; did you mean {near}?' if near else ''}")
         elif problem["type"] == "missing":
             problems.append(f"{name}: this setting is needed")
         else:

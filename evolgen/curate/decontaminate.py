@@ -102,8 +102,9 @@ class Benchmarks:
         return None
 
     def _same_question(self, texts: Texts) -> Contamination | None:
-        for question in (texts.instruction, texts.input, f"{texts.instruction} {texts.input}"):
-            number = self._whole.get(tuple(unicode_tokens(question))) if question else None
+        instruction, input = tuple(unicode_tokens(texts.instruction)), tuple(unicode_tokens(texts.input))
+        for question in (instruction, input, instruction + input):
+            number = self._whole.get(question)
             if number is not None:
                 item = self._items[number]
                 return Contamination("same_text", f"its question is the item at {item.source}", _match(item, 1.0))

@@ -38,8 +38,7 @@ class RawRow(NamedTuple):
         """The row as a line of a JSONL file, byte for byte as it came where it came from one."""
         if self.line is not None:
             return self.line
-        # a lone surrogate, which UTF-8 can't hold, becomes the escape that JSON has for it
-        return json.dumps(self.value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        return _dumped(self.value)
 
     def as_rejected(self, rejection: Rejection) -> bytes:
         """The row as a line with `rejection` added, everything else as it came; only that where it was unreadable."""
@@ -50,7 +49,7 @@ class RawRow(NamedTuple):
         if not isinstance(self.value, dict) or "rejection" in self.value:
             row = dict(self.value) if isinstance(self.value, dict) else {"instruction": self.value}
             row.pop("rejection", None)
-            line = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            line = _dumped(row)
         return line[:-1] + (b"" if line[1:-1].isspace() or line == b"{}" else b", ") + b'"rejection": ' + reason + b"}"
 
 
@@ -130,6 +129,11 @@ def loads(text: bytes) -> Any:
         return json.loads(text.decode())
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _dumped(value: Any) -> bytes:
+    """A value as JSON; a lone surrogate, which UTF-8 can't hold, becomes the escape that JSON has for it."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _json(name: str, data: bytes) -> Iterator[RawRow]:

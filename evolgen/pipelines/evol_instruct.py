@@ -8,7 +8,6 @@ and its parent goes into the next round unchanged.
 from __future__ import annotations
 
 import bisect
-import difflib
 import hashlib
 import itertools
 from collections import Counter
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from evolgen.asking import Answer, Ask, Request, Role
 from evolgen.curate import elimination
-from evolgen.errors import Refused, TeacherError, UsageError
+from evolgen.errors import Refused, TeacherError, UsageError, nearest
 from evolgen.parsing import instruction_and_input, tagged, verdict
 from evolgen.prompts import Message, PromptLibrary, Template
 from evolgen.records import Provenance, Record, Rejection, Seed, Stage, printable, record_id, unprintable
@@ -263,8 +262,8 @@ def make_plan(
     chosen = dict(weights) if weights else dict.fromkeys(known, 1.0)
     for name in chosen:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = nearest(name, known)
+            hint = f"; did you mean {near}?" if near else ""
             raise UsageError(f"--operators {name}: there is no such operator{hint} (known: {', '.join(known)})")
     return Plan(
         operators={name: _operator(prompts, name) for name in chosen},

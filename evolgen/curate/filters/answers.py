@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from evolgen.curate.filters.texts import QUOTE, quoted
+from evolgen.curate.filters.texts import quoted, says_only
 from evolgen.curate.tokens import unicode_tokens
 from evolgen.parsing import fold
 from evolgen.records import Texts
@@ -26,7 +26,6 @@ _NOTHING = re.compile(
     r"(?: (?:is )?(?:required|needed|provided|given|available|necessary))?|"
     r"(?:output|response|answer)(?: is)? not (?:required|needed|provided|available|applicable)"
 )
-_BRACKETS = " \t\n<>[](){}\"'`*_.!:"
 
 _CANT = r"(?:can['’]?t|cannot|can not|won['’]?t|will not)"
 _HELP = (
@@ -95,8 +94,8 @@ def na_output(row: Texts) -> str | None:
     ('the output only says "<No Output>"', None)
     """
     output = row.output or ""
-    said = fold(output[: QUOTE + 1]).strip(_BRACKETS)
-    if len(output) > QUOTE or not _NOTHING.fullmatch(said) or said in fold(f"{row.instruction} {row.input}"):
+    said = says_only(_NOTHING, output)
+    if said is None or said in fold(f"{row.instruction} {row.input}"):
         return None
     return f"the output only says {quoted(output)}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from evolgen.curate.filters.catalogue import MASKED, PRESETS, RULES
 from evolgen.curate.filters.private_data import mask
 from evolgen.curate.filters.rule import Rule
-from evolgen.errors import UsageError
+from evolgen.errors import UsageError, nearest
 from evolgen.records import Texts
 
 DEFAULT_PRESET = "clean"
@@ -117,7 +116,7 @@ def _setting(rule: Rule, value: Any) -> Any:
 
 def _known(name: str, known: Iterable[str], kind: str) -> str:
     if name not in known:
-        near = difflib.get_close_matches(name, list(known), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
         raise UsageError(f"there is no {kind} {name}; {hint}")
     return name

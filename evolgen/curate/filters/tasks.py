@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from evolgen.curate.filters.texts import QUOTE, prose, quoted
-from evolgen.parsing import fold
+from evolgen.curate.filters.texts import QUOTE, prose, quoted, says_only
 from evolgen.records import Texts
 
 RESERVED_HOSTS = ("example.com", "example.org", "example.net", "localhost", "127.0.0.1")
@@ -20,7 +19,6 @@ _NO_INPUT = re.compile(
     r"inputs?(?: is)? not (?:required|needed|provided|necessary|applicable)|"
     r"(?:not|no|none) (?:required|needed|necessary|provided)|inputs? ?: ?(?:none|n/a|no ?input)"
 )
-_BRACKETS = " \t\n<>[](){}\"'`*_.!:"
 
 _HEADING = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]*|\*\*|\d{1,2}[.)][ \t]*)?(instruction|input|output|response|task)s?"
@@ -89,9 +87,7 @@ def noinput_spelling(input: str) -> str | None:
     >>> noinput_spelling("<noinput>"), noinput_spelling("No input required."), noinput_spelling("none of these: 3, 4")
     ('the input only says "<noinput>"', 'the input only says "No input required."', None)
     """
-    if not input or len(input) > QUOTE or not _NO_INPUT.fullmatch(fold(input).strip(_BRACKETS)):
-        return None
-    return f'the input only says "{input.strip()}"'
+    return None if says_only(_NO_INPUT, input) is None else f'the input only says "{input.strip()}"'
 
 
 def merged_instructions(text: str) -> str | None:
@@ -103,9 +99,9 @@ def merged_instructions(text: str) -> str | None:
     """
     if ":" not in text and "###" not in text:
         return None
-    headings = list(_HEADING.finditer(text)) if "nstruction" in text or "NSTRUCTION" in text or "ask" in text else []
     if text[:3] != "###" and (follows := _NEXT_TASK.search(text)):
         return f"it holds another task: {quoted(follows[0])}"
+    headings = list(_HEADING.finditer(text)) if "nstruction" in text or "NSTRUCTION" in text or "ask" in text else []
     kinds = {heading[1].lower() for heading in headings}
     if kinds & {"instruction", "task"} and (len(kinds) > 1 or len(headings) > 1):
         first = next(heading for heading in headings if heading[1].lower() in ("instruction", "task"))
@@ -176,11 +172,10 @@ def image_task(row: Texts) -> str | None:
     lower = instruction.lower()
     if not any(word in lower for word in _VISUAL):
         return None
-    if missing := _MISSING_IMAGE.search(instruction):
-        described = row.input and len(row.input.split()) > 2 * LITTLE
-        if not described and not _DRAWN_IN_TEXT.search(instruction):
-            return f"it needs what is not there: {quoted(missing[0])}"
-    wanted = _WANTED_IMAGE.search(instruction)
-    if wanted and not _DRAWN_IN_TEXT.search(instruction):
-        return f"it asks for an image: {quoted(wanted[0])}"
-    return None
+    missing, wanted = _MISSING_IMAGE.search(instruction), _WANTED_IMAGE.search(instruction)
+    if not (missing or wanted) or _DRAWN_IN_TEXT.search(instruction):
+        return None
+    described = len(row.input.split()) > 2 * LITTLE
+    if missing and not described:
+        return f"it needs what is not there: {quoted(missing[0])}"
+    return f"it asks for an image: {quoted(wanted[0])}" if wanted else None
