@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from evolgen.curate.filters.texts import quoted, says_only
+from evolgen.curate.filters.texts import quoted
 from evolgen.curate.tokens import unicode_tokens
-from evolgen.parsing import fold
+from evolgen.parsing import fold, says_only
 from evolgen.records import Texts
 
 LONG_PROSE = 30

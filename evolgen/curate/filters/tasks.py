@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import re
 
-from evolgen.curate.filters.texts import QUOTE, prose, quoted, says_only
+from evolgen.curate.filters.texts import QUOTE, prose, quoted
+from evolgen.parsing import says_no_input
 from evolgen.records import Texts
 
 RESERVED_HOSTS = ("example.com", "example.org", "example.net", "localhost", "127.0.0.1")
 LITTLE = 8
 """Words beside a link that still say nothing of the page."""
-
-_NO_INPUT = re.compile(
-    r"n\.?/?\s?a\.?|none|null|nil|nan|not applicable|"
-    r"(?:there is |this (?:task|instruction) (?:has|needs|requires) )?"
-    r"no[ _-]*(?:(?:specific|additional|further|extra|other) )?inputs?"
-    r"(?: (?:is |was )?(?:required|needed|provided|necessary|given|available|applicable))?|"
-    r"inputs?(?: is)? not (?:required|needed|provided|necessary|applicable)|"
-    r"(?:not|no|none) (?:required|needed|necessary|provided)|inputs? ?: ?(?:none|n/a|no ?input)"
-)
 
 _HEADING = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]*|\*\*|\d{1,2}[.)][ \t]*)?(instruction|input|output|response|task)s?"
@@ -87,7 +79,7 @@ def noinput_spelling(input: str) -> str | None:
     >>> noinput_spelling("<noinput>"), noinput_spelling("No input required."), noinput_spelling("none of these: 3, 4")
     ('the input only says "<noinput>"', 'the input only says "No input required."', None)
     """
-    return None if says_only(_NO_INPUT, input) is None else f'the input only says "{input.strip()}"'
+    return f'the input only says "{input.strip()}"' if says_no_input(input) else None
 
 
 def merged_instructions(text: str) -> str | None:

@@ -7,7 +7,6 @@ import re
 import string
 from collections import Counter
 
-from evolgen.parsing import fold
 from evolgen.records import unprintable
 
 QUOTE = 60
@@ -33,7 +32,6 @@ _DIVIDERS = frozenset("-=_*#~.+|─━═ \n\t")
 _LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
 _SPACE = string.whitespace.encode()
 _IS_CONSONANT = bytes(ord("c") if chr(code) in "bcdfghjklmnpqrstvwxz" else ord(" ") for code in range(256))
-_BRACKETS = " \t\n<>[](){}\"'`*_.!:"
 _LINE = re.compile(r"[-=_*#~.+|]{4,}")
 _NOT_TEXT = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
@@ -123,12 +121,6 @@ def _no_word(text: str) -> str | None:
 def prose(text: str) -> str:
     """The text without its code, be it fenced or between back ticks."""
     return _NOT_TEXT.sub(" ", text) if "`" in text else text
-
-
-def says_only(spellings: re.Pattern[str], text: str) -> str | None:
-    """The whole of a short text, folded and without brackets, if it is one of these spellings."""
-    said = fold(text[: QUOTE + 1]).strip(_BRACKETS)
-    return said if len(text) <= QUOTE and spellings.fullmatch(said) else None
 
 
 def quoted(text: str) -> str:

@@ -8,10 +8,23 @@ from typing import Literal
 
 Verdict = Literal["equal", "not_equal"]
 
+SHORT = 60
+"""Characters up to which a text may say one thing only."""
+
 _THINKING = re.compile(r"\A.*?</think(?:ing)?>\s*", re.DOTALL)  # some templates begin inside the thinking
 _UNFINISHED_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*\Z", re.DOTALL)
 _INSTRUCTION_TAG = re.compile(r"\A\s*#{0,6}\s*(?:\*\*)?Instruction(?:\*\*)?\s*:(?:\*\*)?[ \t]*\n?", re.IGNORECASE)
 _INPUT_TAG = re.compile(r"^[ \t]*#{1,6}[ \t]*Input[ \t]*:[ \t]*\n?", re.IGNORECASE | re.MULTILINE)
+_BRACKETS = " \t\n<>[](){}\"'`*_.!:"
+_NO_INPUT = re.compile(
+    r"n\.?/?\s?a\.?|none|null|nil|nan|not applicable|"
+    r"(?:there is |this (?:task|instruction) (?:has|needs|requires) )?"
+    r"no[ _-]*(?:(?:specific|additional|further|extra|other) )?inputs?"
+    r"(?: (?:is |was )?(?:required|needed|provided|necessary|given|available|applicable))?|"
+    r"inputs?(?: is)? not (?:required|needed|provided|necessary|applicable)|"
+    r"(?:not|no|none) (?:required|needed|necessary|provided)|inputs? ?: ?(?:none|n/a|no ?input)"
+)
+_YES_OR_NO = re.compile(r"\A\W*(yes|no)(?!\w)", re.IGNORECASE)
 _VERDICT = re.compile(r"\A\W*(not[\W_]+equal|equal)(?!\w)", re.IGNORECASE)
 
 
@@ -72,3 +85,28 @@ def fold(text: str) -> str:
 def words(text: str) -> list[str]:
     """Words as a reader counts them: runs between white space."""
     return text.split()
+
+
+def says_only(spellings: re.Pattern[str], text: str) -> str | None:
+    """The whole of a short text, folded and without brackets, if it is one of these spellings."""
+    said = fold(text[: SHORT + 1]).strip(_BRACKETS)
+    return said if len(text) <= SHORT and spellings.fullmatch(said) else None
+
+
+def says_no_input(text: str) -> bool:
+    """Whether a text says nothing but that there is no input.
+
+    >>> says_no_input("<noinput>"), says_no_input("No input required."), says_no_input("none of these: 3, 4")
+    (True, True, False)
+    """
+    return says_only(_NO_INPUT, text) is not None
+
+
+def yes_or_no(text: str) -> bool | None:
+    """What a text answers to a yes-or-no question with its first word, or None.
+
+    >>> yes_or_no("**Yes**, it is"), yes_or_no("no."), yes_or_no("Not sure")
+    (True, False, None)
+    """
+    found = _YES_OR_NO.match(text)
+    return None if found is None else found[1].lower() == "yes"
