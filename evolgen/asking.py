@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from evolgen.parsing import visible
-from evolgen.prompts import Message
+from evolgen.records import Message
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
-Role = Literal["evolve", "judge", "answer", "embed"]
+Role = Literal["evolve", "invent", "judge", "answer", "embed"]
 """What a question is for; it decides which of the run's models is asked."""
 
 
@@ -24,7 +24,7 @@ class Request:
 
     Either `messages` (a chat) or `prompt` (a plain completion). `sample` tells apart several answers wanted to
     the same question, and `repeat` the same question put again in one lineage. `schema` is a JSON schema that
-    the answer should follow.
+    the answer should follow, and `textual` are the messages for an endpoint that takes none.
     """
 
     role: Role
@@ -36,6 +36,7 @@ class Request:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    textual: tuple[Message, ...] = ()
     sample: int = 0
     repeat: int = 0
 
@@ -43,7 +44,7 @@ class Request:
         """The sha256 of the canonical request put to the model that `identity` describes.
 
         What is not set is left out, so that a parameter added later leaves the old keys as they are. The role
-        is left out too: it is no part of the question.
+        is left out too: it is no part of the question; nor is `textual`, the same question in other words.
         """
         question = {
             "messages": self.messages or None,

@@ -1,8 +1,8 @@
 """Prompt templates: find, read and render them.
 
 A template is a text file of sections, each begun by a line `=== system`, `=== user` or `=== assistant`.
-Everything but the last section is sent as it stands, so that all requests of one template share a long
-prefix, which llama.cpp, vLLM and the paid APIs cache. `{name}` in the last section is filled in.
+`{name}` is filled in. What stands before the first such place is the same in all requests of one template, a prefix
+that llama.cpp, vLLM and the paid APIs cache.
 
 The shipped templates lie in prompts/ (inside the package once it is installed). A folder given with
 `--prompts` overrides them file by file.
@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evolgen.errors import UsageError
-
-Message = tuple[str, str]
-"""(role, content)"""
+from evolgen.records import Message
 
 _SECTION = re.compile(r"^=== *(system|user|assistant) *$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -35,13 +33,11 @@ class Template:
     placeholders: frozenset[str]
 
     def render(self, **values: str) -> tuple[Message, ...]:
-        """The messages with the placeholders of the last one filled in, in one pass.
+        """The messages with their placeholders filled in, in one pass.
 
-        A value that looks like a placeholder itself is left alone.
+        A value that looks like a placeholder itself is left alone, and so is a name without a value.
         """
-        role, text = self.messages[-1]
-        filled = _PLACEHOLDER.sub(lambda m: values.get(m[1], m[0]), text)
-        return (*self.messages[:-1], (role, filled))
+        return tuple((role, _PLACEHOLDER.sub(lambda m: values.get(m[1], m[0]), text)) for role, text in self.messages)
 
 
 def parse_template(name: str, source: str) -> Template:
@@ -57,7 +53,8 @@ def parse_template(name: str, source: str) -> Template:
     if messages[-1][0] != "user":
         raise UsageError(f"template {name}: its last section must be '=== user'")
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-    return Template(name, digest, messages, frozenset(_PLACEHOLDER.findall(messages[-1][1])))
+    placeholders = frozenset(_PLACEHOLDER.findall("\n".join(text for _, text in messages)))
+    return Template(name, digest, messages, placeholders)
 
 
 def shipped() -> Path:
@@ -86,7 +83,7 @@ class PromptLibrary:
             raise UsageError(f"there is no prompt template {name}.txt in {' or '.join(map(str, self._folders))}")
         for placeholder in needs:
             if placeholder not in template.placeholders:
-                raise UsageError(f"template {path}: its last section must contain {{{placeholder}}}")
+                raise UsageError(f"template {path}: it must contain {{{placeholder}}}")
         return template
 
     def names(self, group: str) -> list[str]:

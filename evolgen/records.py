@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Stage = Literal["input", "parse", "eliminate", "filter", "dedupe", "decontaminate", "select", "backend"]
+
+Message = tuple[str, str]
+"""A turn of a conversation: (role, content)."""
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -63,15 +68,26 @@ class Provenance(BaseModel):
     requests: tuple[str, ...] = ()
 
 
+class Turn(BaseModel):
+    """One message of a conversation, as a row has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    content: str
+
+
 class Record(BaseModel):
     """One candidate: accepted when `rejection` is None.
 
+    A conversation has `messages`; its `instruction` and `output` are then not written, as its turns hold them.
     `notes` are remarks for the run's statistics (such as `no_verdict`); they are not written.
     """
 
     model_config = ConfigDict(frozen=True)
 
     id: str
+    messages: tuple[Turn, ...] | None = None
     instruction: str
     input: str
     output: str
@@ -81,7 +97,8 @@ class Record(BaseModel):
 
     def to_line(self) -> bytes:
         """One JSON object and a newline, UTF-8, keys in the documented order."""
-        return self.model_dump_json(exclude_none=True).encode() + b"\n"
+        exclude = None if self.messages is None else {"instruction", "input", "output"}
+        return self.model_dump_json(exclude_none=True, exclude=exclude).encode() + b"\n"
 
     def rejected(self, stage: Stage, rule: str, reason: str, match: Match | None = None) -> Record:
         """The same row, turned down."""
@@ -90,17 +107,36 @@ class Record(BaseModel):
 
 
 class Seed(BaseModel):
-    """An instruction to start a lineage from; `occurrence` counts equal seeds before this one."""
+    """An instruction to start a lineage from; `occurrence` counts equal seeds before this one.
+
+    `output` is its answer where it came with one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     instruction: str
     input: str = ""
+    output: str = ""
     occurrence: int = 0
 
     @property
     def id(self) -> str:
         return record_id(self.instruction, self.input)
+
+
+class Prompt(NamedTuple):
+    """A question to be answered: an instruction with its input, or a conversation up to the user's last turn.
+
+    Of a conversation `instruction` is what its turns say, for rules and eyes.
+    """
+
+    instruction: str
+    input: str = ""
+    messages: tuple[Message, ...] | None = None
+
+    @property
+    def id(self) -> str:
+        return record_id(self.instruction, self.input) if self.messages is None else conversation_id(self.messages)
 
 
 class Texts(NamedTuple):
@@ -123,6 +159,17 @@ def record_id(instruction: str, input: str) -> str:
     '335140a9f6959186'
     """
     return hashlib.sha256(f"{instruction}\x1f{input}".encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def conversation_id(messages: Iterable[Message]) -> str:
+    """The name of a question that is a conversation: 16 hex digits of the sha256 of its messages in canonical JSON.
+
+    >>> conversation_id([("user", "Name a colour.")])
+    'f77cd7a9812af9b9'
+    """
+    turns = [{"content": content, "role": role} for role, content in messages]
+    canonical = json.dumps(turns, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def printable(text: str) -> str:

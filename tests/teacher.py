@@ -23,27 +23,69 @@ def question(body: Body) -> str:
     return text.split("\n", 1)[1].strip() if kind(body) == "evolve" else text
 
 
+KINDS = {
+    "compare two instructions": "judge",
+    "make instructions for AI assistants": "evolve",
+    "write tasks for AI assistants": "invent",
+    "write tasks for an AI assistant": "invent_whole",
+    "whether it is a classification": "classify",
+    "examples for a task": "input_first",
+    "examples for a classification": "output_first",
+}
+
+
 def kind(body: Body) -> str:
-    """Whether a request evolves, judges or answers, told by the shipped prompts."""
+    """What a request wants, told by the shipped prompts."""
     system = body["messages"][0]["content"] if "messages" in body else ""
-    if "compare two instructions" in system:
-        return "judge"
-    return "evolve" if "instructions for AI assistants" in system else "answer"
+    return next((kind for words, kind in KINDS.items() if words in system), "answer")
 
 
 def digest(body: Body) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
+SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+
+
+def sentence(seed: str) -> str:
+    """A made-up task of ten words that depends on nothing but the seed; two of them are rarely near."""
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest())
+    words = []
+    for _ in range(8):
+        number, first = divmod(number, len(SYLLABLES))
+        number, second = divmod(number, len(SYLLABLES))
+        words.append(SYLLABLES[first] + SYLLABLES[second])
+    return f"Explain {' '.join(words)} {number % 10**6}."
+
+
 def sensible(body: Body) -> str:
     """An answer that passes all rules and depends on nothing but the request."""
+    mark = digest(body)
     match kind(body):
         case "judge":
             return "Not Equal"
         case "evolve":
-            return f"{question(body)[-60:]} Also consider case {digest(body)[:8]}."
-        case _:
-            return f"The result is {digest(body)[:12]}, for these reasons."
+            return f"{question(body)[-60:]} Also consider case {mark[:8]}."
+        case "classify":
+            return "Yes" if mark < "4" else "No"
+        case "answer":
+            return f"The result is {mark[:12]}, for these reasons."
+    return json.dumps(_entries(kind(body), mark))
+
+
+def _entries(kind: str, mark: str) -> dict[str, Any]:
+    """The lists of Self-Instruct and Alpaca."""
+    match kind:
+        case "invent":
+            return {"tasks": [sentence(f"{mark} {number}") for number in range(7)]}
+        case "invent_whole":
+            tasks = (sentence(f"{mark} {number}") for number in range(17))
+            return {
+                "tasks": [{"instruction": task, "input": "", "output": f"Because of {mark[:8]}."} for task in tasks]
+            }
+        case "output_first":
+            return {"instances": [{"label": label, "input": sentence(mark + label)} for label in ("hot", "cold")]}
+    return {"instances": [{"input": "", "output": f"It is {mark[:8]}, as one can see."}]}
 
 
 def completion(text: str | None, finish_reason: str = "stop", **message: Any) -> web.Response:

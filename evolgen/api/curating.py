@@ -17,8 +17,8 @@ from evolgen.curate.dedupe import FIELD_END, compared_text
 from evolgen.engine.events import Kept, Masked, Notice, Observer, Rejected, Working
 from evolgen.engine.output import Output
 from evolgen.errors import Interrupted, Stopped, UsageError
+from evolgen.formats.inputs import source_rows
 from evolgen.formats.rows import RawRow
-from evolgen.formats.seeds import source_rows
 from evolgen.formats.texts import Unusable, id_of, input_rejection, texts_of, with_texts
 from evolgen.records import Rejection, Texts, printable
 from evolgen.report.summary import Summary, summarize

@@ -175,9 +175,10 @@ def _checked(response: object) -> Response:
 
 def _body(model: str, request: Request, without: Set[str]) -> dict[str, Any]:
     """The request as this endpoint takes it."""
-    messages = [{"role": role, "content": content} for role, content in request.messages]
+    textual = "schema" in without and request.textual
+    messages = [{"role": role, "content": content} for role, content in (textual or request.messages)]
     body: dict[str, Any] = {"model": model}
-    if request.schema is not None and "schema" in without and messages:
+    if request.schema is not None and "schema" in without and messages and not textual:
         messages[-1]["content"] += f"\n\nAnswer with JSON that follows this schema:\n{json.dumps(request.schema)}"
     elif request.schema is not None and "schema" not in without:
         schema = {"name": "answer", "strict": True, "schema": request.schema}

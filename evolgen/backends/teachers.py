@@ -55,8 +55,8 @@ class Teachers:
         return self._settings.concurrency or REMOTE_CONCURRENCY
 
     def by_role(self, *, answer: str | None = None, judge: str | None = None) -> dict[Role, Teacher]:
-        """Who evolves, answers and judges; the default model where no other is named."""
-        names: dict[Role, str | None] = {"evolve": None, "answer": answer, "judge": judge}
+        """Who evolves, invents, answers and judges; the default model where no other is named."""
+        names: dict[Role, str | None] = {"evolve": None, "invent": None, "answer": answer, "judge": judge}
         return {role: self.get(name or self.default) for role, name in names.items()}
 
     async def close(self) -> None:

@@ -39,7 +39,9 @@ DedupeMethod = Literal["exact", "minhash", "rouge-l", "semantic"]
 SeedSource: TypeAlias = str | Path | dict[str, Any]
 """A file's path (`-` for standard input), or a row given in place: {"instruction": ..., "input": ...}."""
 
+OUT_HELP = "The dataset to write (JSONL)."
 INPUTS_HELP = "Rows: JSONL, JSON, CSV or text files, also .gz; - is standard input."
+TOKENIZER_HELP = "unicode: words in any script; rouge: those of the original, ASCII only."
 KEPT_HELP = "Where the rows that are kept go (JSONL), as they came; rejected ones lie beside it."
 
 Inputs = Annotated[Sequence[SeedSource], BeforeValidator(values.several), Field(min_length=1)]
@@ -85,7 +87,7 @@ class Endpoint(Config):
         default=None, ge=1, description="Calls in flight. Default: 32; the local runner's slots for a local model."
     )
     max_requests: int | None = Field(
-        default=None, ge=1, description="Stop cleanly before more calls than this are paid."
+        default=None, ge=0, description="Stop cleanly before more calls than this are paid."
     )
     offline: bool = Field(default=False, description="Ask nothing: every answer must be in the store.")
     store: Path = Field(default=Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
@@ -104,6 +106,7 @@ class Endpoint(Config):
 class Settings(Endpoint):
     """What every pipeline understands."""
 
+    out: Path = Field(description=OUT_HELP)
     answer_model: str | None = Field(
         default=None, min_length=1, description="Another model for answering. Default: --model."
     )
@@ -125,7 +128,7 @@ class EvolveConfig(Settings):
     seeds: Inputs = Field(
         description="Seed instructions: JSONL, JSON, CSV or text files, also .gz; - is standard input."
     )
-    out: Path = Field(description="The dataset to write (JSONL).")
+    out: Path = Field(description=OUT_HELP)
     n: int | None = Field(default=None, ge=1, description="Stop at exactly this many accepted rows.")
     rounds: int = Field(default=4, ge=1, description="Evolutions per lineage.")
     operators: Weights | None = Field(
@@ -138,6 +141,45 @@ class EvolveConfig(Settings):
     include_seeds: bool = Field(default=False, description="Answer the seeds themselves too and keep them.")
     no_rule: list[EliminationRule] = Field(
         default_factory=list, description="Switch an elimination rule off (repeatable)."
+    )
+
+
+class SelfInstructConfig(Settings):
+    """New tasks from a few: `evolgen self-instruct`."""
+
+    seeds: Inputs = Field(description="Seed tasks: JSONL, JSON, CSV or text files, also .gz; - is standard input.")
+    out: Path = Field(description=OUT_HELP)
+    n: int = Field(ge=1, description="Go on until exactly this many rows are accepted.")
+    style: Literal["self-instruct", "alpaca"] = Field(
+        default="self-instruct",
+        description="self-instruct: four stages, with instances of each new task. alpaca: many tasks in one call.",
+    )
+    against: Against = Field(
+        default=(), description="Existing data whose instructions new ones must differ from as well (repeatable)."
+    )
+    threshold: float = Field(
+        default=0.7, gt=0, lt=1, description="A new instruction whose ROUGE-L to a known one is above it is rejected."
+    )
+    tokenizer: TokenizerName = Field(default="unicode", description=TOKENIZER_HELP)
+    no_rule: Names = Field(default_factory=tuple, description="Leave a rule of the style out (repeatable).")
+    lag: int = Field(
+        default=512, ge=1, description="How many requests before it a request sees the pool; it decides what is asked."
+    )
+    completion: bool = Field(
+        default=False, description="The model has no chat tuning: ask it to go on with few-shot texts."
+    )
+
+
+class RespondConfig(Settings):
+    """Answers to instructions and conversations: `evolgen respond`."""
+
+    inputs: Inputs = Field(
+        description="Prompts or conversations: JSONL, JSON, CSV or text files, also .gz; - is standard input."
+    )
+    out: Path = Field(description=OUT_HELP)
+    samples: int = Field(default=1, ge=1, description="Answers to each prompt.")
+    system: str | None = Field(
+        default=None, min_length=1, description="A system message for prompts that have none of their own."
     )
 
 
@@ -176,9 +218,7 @@ class DedupeConfig(Endpoint):
     field: Literal["instruction", "input", "output", "all"] | None = Field(
         default=None, description="What is compared. Default: instruction and input."
     )
-    tokenizer: TokenizerName = Field(
-        default="unicode", description="Words in any script, or rouge: those of the original, ASCII only."
-    )
+    tokenizer: TokenizerName = Field(default="unicode", description=TOKENIZER_HELP)
     against: Against = Field(
         default=(), description="Existing data that rows are compared with as well; it is not output (repeatable)."
     )

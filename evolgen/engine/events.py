@@ -59,9 +59,13 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A row has its place in the output, accepted or rejected."""
+    """A row has its place in the output, accepted or rejected.
+
+    `answers` is how many answers it needed beyond those that it shares with the row before it in its lineage.
+    """
 
     row: Record
+    answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +180,8 @@ class Tally:
             case Replayed(created=created):
                 self.replayed += 1
                 self.oldest = created if self.oldest is None else min(self.oldest, created)
-            case Committed(row=row):
-                self.used += len(row.provenance.requests)
+            case Committed(row=row, answers=answers):
+                self.used += answers
                 self.notes.update(row.notes)
                 self.parsed += bool(row.instruction)
                 self._count(row.rejection)

@@ -8,7 +8,7 @@ import gc
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -64,8 +64,9 @@ class Forecast:
 class Run(Generic[T]):
     """Runs a pipeline over its visits.
 
-    `rows_at_best` is how many rows one visit can give, `concurrency` how many calls may be in flight.
-    `delivered` counts the answers that lineages were given.
+    `rows_at_best` is how many rows one visit can give, `width` how many lineages may be open at once. `remedy` says
+    what to change where these rules, the most frequent first, leave hardly any row. `delivered` counts the answers
+    that lineages were given.
     """
 
     def __init__(
@@ -74,15 +75,17 @@ class Run(Generic[T]):
         asker: Asker,
         committer: Committer,
         *,
-        concurrency: int,
+        width: int,
         target: int | None,
         rows_at_best: int,
+        remedy: Callable[[Iterable[str]], str],
     ) -> None:
         self.delivered = 0
         self._pipeline = pipeline
         self._asker = asker
         self._committer = committer
-        self._width = concurrency * WIDTH_PER_SLOT
+        self._width = width
+        self._remedy = remedy
         self._target = target
         self._forecast = Forecast(rows_at_best)
         self._broken = False  # a lineage was left unfinished: what comes after it waits for the next run
@@ -111,13 +114,15 @@ class Run(Generic[T]):
         if self._committer.done:
             self._asker.halt()
         elif self._target is not None and self._committer.dry:
-            self._asker.stop(
-                TargetUnreachable(
-                    f"-n {self._target} can't be reached: {self._committer.accepted} rows are there, and the last "
-                    f"{DRY_WINDOW} candidates gave {self._committer.recent_yield()}; give more seeds, other operators "
-                    "or another model"
-                )
-            )
+            self._asker.stop(self._out_of_reach())
+
+    def _out_of_reach(self) -> TargetUnreachable:
+        fates = self._committer.recent_yield().most_common()
+        return TargetUnreachable(
+            f"-n {self._target} can't be reached: {self._committer.accepted} rows are there, and the last {DRY_WINDOW} "
+            f"candidates gave {', '.join(f'{fate} {count}' for fate, count in fates)}; "
+            + self._remedy(fate for fate, _ in fates)
+        )
 
     def _may_start(self, running: int) -> bool:
         if self._asker.halted:

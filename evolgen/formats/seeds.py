@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evolgen.errors import UsageError
-from evolgen.formats.rows import RawRow, read_rows
-from evolgen.formats.texts import HUMAN, INSTRUCTION_KEYS, TURN_KEYS, Unusable, turns_of
-from evolgen.records import Provenance, Record, Rejection, Seed, printable, record_id, unprintable
-from evolgen.spool import Spool
+from evolgen.formats.inputs import Inputs
+from evolgen.formats.rows import RawRow
+from evolgen.formats.texts import HUMAN, INSTRUCTION_KEYS, TURN_KEYS, Unusable, texts_of, turns_of
+from evolgen.records import Seed, record_id, unprintable
 
 
 def instruction_of(row: Any) -> tuple[str, str]:
@@ -72,67 +68,22 @@ def _first_human_turn(turns: Sequence[Any]) -> str:
     return text
 
 
-class Seeds(Sequence[Seed]):
-    """The seeds of a run, by position; they lie in a spool, so that memory holds an address for each.
+def read_seeds(rows: Iterable[RawRow], pipeline: str, *, strict: bool = False) -> Inputs[Seed]:
+    """The seeds of a run; raises UsageError as `Inputs` does."""
+    seen: Counter[str] = Counter()
 
-    `rejects` are the rows that could not be used, in order.
-    """
+    def seed_of(row: Any) -> Seed:
+        instruction, input = instruction_of(row)
+        id = record_id(instruction, input)
+        seen[id] += 1
+        return Seed(instruction=instruction, input=input, output=_output_of(row), occurrence=seen[id] - 1)
 
-    def __init__(self, rows: Iterable[RawRow], pipeline: str, *, strict: bool = False) -> None:
-        """Read all rows; raises UsageError if none is usable, or, if `strict`, at the first unusable one."""
-        self._spool: Spool[Seed] = Spool()
-        self._rejects: Spool[Record] = Spool()
-        self._addresses = array("Q")
-        self._reject_addresses = array("Q")
-        seen: Counter[str] = Counter()
-        for row in rows:
-            try:
-                if row.problem is not None:
-                    raise Unusable("unreadable", row.problem)
-                instruction, input = instruction_of(row.value)
-            except Unusable as problem:
-                if strict:
-                    raise UsageError(f"{row.place}: {problem} (--strict)") from problem
-                reject = _input_reject(row, problem, pipeline)
-                self._reject_addresses.append(self._rejects.append(reject))
-                continue
-            id = record_id(instruction, input)
-            seed = Seed(instruction=instruction, input=input, occurrence=seen[id])
-            seen[id] += 1
-            self._addresses.append(self._spool.append(seed))
-        if not self._addresses:
-            first = next(self.rejects(), None)
-            why = first.rejection.reason if first and first.rejection else "it is empty"
-            raise UsageError(f"the input holds no usable seed instruction: {why}")
-
-    def __len__(self) -> int:
-        return len(self._addresses)
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._spool[self._addresses[position]]
-
-    def rejects(self) -> Iterator[Record]:
-        """The rows that hold no usable instruction, as rejected records of stage `input`."""
-        return (self._rejects[address] for address in self._reject_addresses)
+    return Inputs(rows, seed_of, pipeline, strict=strict)
 
 
-def _input_reject(row: RawRow, problem: Unusable, pipeline: str) -> Record:
-    id = record_id("", "")
-    raw = row.value if isinstance(row.value, str) else json.dumps(row.value, ensure_ascii=False)
-    return Record(
-        id=id,
-        instruction="",
-        input="",
-        output="",
-        provenance=Provenance(pipeline=pipeline, operator="seed", round=0, root=id),
-        rejection=Rejection(stage="input", rule=problem.rule, reason=f"{row.place}: {problem}", raw=printable(raw)),
-    )
-
-
-def source_rows(sources: Iterable[str | Path | dict[str, Any]]) -> Iterator[RawRow]:
-    """The rows of all sources of a config: files, `-`, or rows given in place."""
-    for number, source in enumerate(sources, start=1):
-        if isinstance(source, dict):
-            yield RawRow(f"seeds[{number}]", source)
-        else:
-            yield from read_rows(str(source))
+def _output_of(row: Any) -> str:
+    """The answer that a row comes with, if it is one to a single question and fit to be shown."""
+    if not isinstance(row, dict) or not any(isinstance(row.get(key), str) for key in INSTRUCTION_KEYS):
+        return ""
+    output = (texts_of(row).output or "").strip()
+    return "" if unprintable(output) else output

@@ -8,18 +8,19 @@ and its parent goes into the next round unchanged.
 from __future__ import annotations
 
 import bisect
-import hashlib
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from evolgen.asking import Answer, Ask, Request, Role
+from evolgen.asking import Ask, Request, Role
 from evolgen.curate import elimination
 from evolgen.errors import Refused, TeacherError, UsageError, nearest
 from evolgen.parsing import instruction_and_input, tagged, verdict
-from evolgen.prompts import Message, PromptLibrary, Template
-from evolgen.records import Provenance, Record, Rejection, Seed, Stage, printable, record_id, unprintable
+from evolgen.pipelines.draft import CUT, Draft, draw
+from evolgen.prompts import PromptLibrary, Template
+from evolgen.records import Message, Record, Seed, unprintable
 
 NAME = "evol-instruct"
 GROUP = "evol_instruct"
@@ -30,8 +31,6 @@ DATA_FORMATS = ("a JSON document", "an XML document", "an SQL table definition w
 
 SEED = "seed"
 """What stands for an operator in the row of a seed itself."""
-
-CUT = "the {} was cut at {} tokens (--max-tokens)"
 
 TEMPERATURE = 1.0
 TOP_P = 0.95
@@ -65,13 +64,13 @@ class Plan:
         at = self.draw(visit, round, "operator") * bounds[-1]
         return self.operators[names[min(bisect.bisect_right(bounds, at), len(names) - 1)]]
 
-    def evolving(self, draft: Draft, parent: Seed, operator: Template) -> Request:
+    def evolving(self, visit: Visit, round: int, parent: Seed, operator: Template) -> Request:
         """The question that asks for an evolution of `parent`."""
-        data_format = DATA_FORMATS[int(self.draw(draft.visit, draft.round, "data_format") * len(DATA_FORMATS))]
+        data_format = DATA_FORMATS[int(self.draw(visit, round, "data_format") * len(DATA_FORMATS))]
         task = tagged(parent.instruction, parent.input)
-        return self.generate("evolve", operator.render(instruction=task, data_format=data_format), draft.visit)
+        return self.generate("evolve", operator.render(instruction=task, data_format=data_format), visit.number)
 
-    def generate(self, role: Role, messages: tuple[Message, ...], visit: Visit) -> Request:
+    def generate(self, role: Role, messages: tuple[Message, ...], sample: int) -> Request:
         """A generating call, as opposed to a judge's: it takes the run's sampling."""
         return Request(
             role,
@@ -79,7 +78,7 @@ class Plan:
             temperature=self.temperature,
             top_p=self.top_p,
             max_tokens=self.max_tokens,
-            sample=visit.number,
+            sample=sample,
         )
 
     def draw(self, visit: Visit, round: int, what: str) -> float:
@@ -95,60 +94,6 @@ class Visit:
     number: int = 0
 
 
-@dataclass
-class Draft:
-    """One row in the making: it collects what was asked for it, and knows how to end."""
-
-    visit: Visit
-    operator: str
-    round: int
-    parents: tuple[str, ...] = ()
-    prompt: str = ""
-    instruction: str = ""
-    input: str = ""
-    output: str = ""
-    model: str = ""
-    requests: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    async def hear(self, ask: Ask, request: Request) -> Answer:
-        """Ask for this row; raises TeacherError, also where the answer is the endpoint's refusal."""
-        answer = await ask(request)
-        self.requests += (answer.key,)
-        if request.role != "judge":
-            self.model = answer.model
-        if answer.refusal is not None:
-            raise Refused("refusal", f"the teacher refused: {printable(answer.refusal)[:200]}")
-        if answer.finish_reason == "content_filter":
-            raise Refused("content_filter", "the endpoint's content filter stopped the answer")
-        return answer
-
-    def end(self, rejection: Rejection | None = None) -> Record:
-        provenance = Provenance(
-            pipeline=NAME,
-            operator=self.operator,
-            round=self.round,
-            parents=self.parents,
-            root=self.visit.seed.id,
-            model=self.model,
-            sample=self.visit.number,
-            prompt=self.prompt,
-            requests=self.requests,
-        )
-        return Record(
-            id=record_id(self.instruction, self.input),
-            instruction=self.instruction,
-            input=self.input,
-            output=self.output,
-            provenance=provenance,
-            rejection=rejection,
-            notes=self.notes,
-        )
-
-    def reject(self, stage: Stage, rule: str, reason: str, raw: str | None = None) -> Record:
-        return self.end(Rejection(stage=stage, rule=rule, reason=reason, raw=None if raw is None else printable(raw)))
-
-
 async def evolve(visit: Visit, ask: Ask, plan: Plan) -> AsyncIterator[Record]:
     """One lineage: yields a row for each round (and one for the seed itself, if wanted), accepted or rejected.
 
@@ -157,15 +102,15 @@ async def evolve(visit: Visit, ask: Ask, plan: Plan) -> AsyncIterator[Record]:
     current = visit.seed
     asked: Counter[Request] = Counter()
     if plan.include_seeds and visit.number == 0:
-        draft = Draft(visit, SEED, 0, instruction=current.instruction, input=current.input)
+        draft = _draft(visit, SEED, 0, instruction=current.instruction, input=current.input)
         row, answered = await _or_failure(draft, _answer(draft, ask, plan))
         yield row
         if not answered:
             return
     for round in range(1, plan.rounds + 1):
         operator = plan.draw_operator(visit, round)
-        draft = Draft(visit, operator.name, round, parents=(current.id,), prompt=operator.digest)
-        question = plan.evolving(draft, current, operator)
+        draft = _draft(visit, operator.name, round, parents=(current.id,), prompt=operator.digest)
+        question = plan.evolving(visit, round, current, operator)
         asked[question] += 1  # after a failed evolution the same operator may be drawn for the same parent again
         question = replace(question, repeat=asked[question] - 1)
         row, answered = await _or_failure(draft, _evolve_once(draft, current, question, ask, plan))
@@ -181,7 +126,11 @@ async def _or_failure(draft: Draft, attempt: Awaitable[Record]) -> tuple[Record,
     try:
         return await attempt, True
     except TeacherError as error:
-        return draft.reject("backend", error.rule, str(error)), isinstance(error, Refused)
+        return draft.failed(error), isinstance(error, Refused)
+
+
+def _draft(visit: Visit, operator: str, round: int, **known: Any) -> Draft:
+    return Draft(NAME, operator, visit.seed.id, round, visit.number, **known)
 
 
 async def _evolve_once(draft: Draft, parent: Seed, question: Request, ask: Ask, plan: Plan) -> Record:
@@ -208,7 +157,7 @@ async def _equal(draft: Draft, parent: Seed, ask: Ask, plan: Plan) -> str | None
     if reason := elimination.repeats_parent(after, before):
         return reason
     messages = plan.judge.render(first=before, second=after)
-    request = Request("judge", messages, temperature=0.0, max_tokens=plan.max_tokens, sample=draft.visit.number)
+    request = Request("judge", messages, temperature=0.0, max_tokens=plan.max_tokens, sample=draft.sample)
     try:
         said = verdict((await draft.hear(ask, request)).text)
     except Refused:
@@ -221,28 +170,13 @@ async def _equal(draft: Draft, parent: Seed, ask: Ask, plan: Plan) -> str | None
 async def _answer(draft: Draft, ask: Ask, plan: Plan) -> Record:
     """Answer the draft's instruction, and eliminate it if the answer shows that it failed."""
     question = f"{draft.instruction}\n\n{draft.input}" if draft.input else draft.instruction
-    answer = await draft.hear(ask, plan.generate("answer", (("user", question),), draft.visit))
-    if bad := unprintable(answer.text):
-        return draft.reject("parse", "unprintable", f"the answer has a {bad}", raw=answer.text)
-    draft.output = answer.text
-    if answer.cut:
-        return draft.reject("parse", "cut", CUT.format("answer", plan.max_tokens))
-    if not answer.text:
-        return draft.reject("parse", "empty_answer", "the answer is empty")
+    rejected = await draft.take_output(ask, plan.generate("answer", (("user", question),), draft.sample))
+    if rejected is not None:
+        return rejected
     for name, rule in elimination.ANSWER_RULES.items():
-        if name in plan.rules and (reason := rule(answer.text)):
+        if name in plan.rules and (reason := rule(draft.output)):
             return draft.reject("eliminate", name, reason)
     return draft.end()
-
-
-def draw(*parts: object) -> float:
-    """A number in [0, 1) from the digest of what it is drawn for; the same on every machine.
-
-    >>> draw(0, "root", 1) == draw(0, "root", 1) != draw(0, "root", 2)
-    True
-    """
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56
 
 
 def make_plan(

@@ -1,4 +1,4 @@
-"""A few rows of a dataset to look at, each with the seed it grew from."""
+"""A few rows of a dataset to look at: evolutions each with the seed it grew from, tasks and answers as they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import jsonlines
 
-from evolgen.formats.seeds import instruction_of, source_rows
+from evolgen.formats.inputs import source_rows
+from evolgen.formats.seeds import instruction_of
 from evolgen.formats.texts import Unusable
 from evolgen.records import record_id
 
@@ -43,6 +44,27 @@ def examples(out: Path, seeds: Iterable[str | Path | dict[str, Any]], most: int 
         )
         for row in rows
     ]
+
+
+class Task(NamedTuple):
+    """One row as it is; of a conversation the user's last turn and the answer."""
+
+    instruction: str
+    input: str
+    output: str
+
+
+def tasks(out: Path, most: int = 5) -> list[Task]:
+    """The first row of each of the first tasks."""
+    picked: dict[str, Task] = {}
+    with jsonlines.open(out) as reader:
+        for row in itertools.islice(reader, LOOK_AT):
+            turns = [turn["content"] for turn in row.get("messages", ())]
+            said = Task(turns[-2], "", turns[-1]) if turns else Task(row["instruction"], row["input"], row["output"])
+            picked.setdefault(row["provenance"]["root"], said)
+            if len(picked) == most:
+                break
+    return list(picked.values())
 
 
 def _seed_texts(wanted: set[str], seeds: Iterable[str | Path | dict[str, Any]]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from evolgen.engine.commit import Committer
+from evolgen.engine.commit import Committer, KnownQuestions
 from evolgen.engine.events import Event
 from evolgen.engine.output import Output
 from evolgen.errors import UsageError
@@ -27,7 +27,7 @@ class Committed:
         events: list[Event] = []
         output = Output(Path("out.jsonl"))
         seed_rows = [Seed(instruction=text) for text in seeds or []]
-        self.committer = Committer(output, events.append, seeds=seed_rows, **settings)
+        self.committer = Committer(output, events.append, known=KnownQuestions(seed_rows), **settings)
         for lineage in lineages:
             self.committer.commit(lineage)
         output.publish({})
@@ -88,7 +88,7 @@ def test_a_run_is_dry_when_hardly_anything_is_accepted_any_more() -> None:
     assert not committed.dry
     dry = Committed([row("the same", i + 1) for i in range(300)], target=1000).committer
     assert dry.dry
-    assert dry.recent_yield() == "exact 200"
+    assert dry.recent_yield() == {"exact": 200}
 
 
 def test_files_that_are_not_evolgens_are_left_alone() -> None:

@@ -18,7 +18,7 @@ from evolgen.backends import Teacher as Way
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.scripted import ScriptedBackend, response
 from evolgen.backends.teachers import Teachers
-from evolgen.config import Settings
+from evolgen.config import Endpoint
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.embed import TEXTS, Embedded, embed, embed_all
 from evolgen.engine.events import Asked, Event, Failed, StopRequested, Tally
@@ -317,7 +317,7 @@ async def test_calls_share_the_slots_and_run_side_by_side(teacher: Teacher, stor
 
 
 async def test_a_scripted_teacher_embeds_by_name(store: Store) -> None:
-    teachers = Teachers(Settings(), fetching=lambda *told: None, script=lambda request: response("unused"))
+    teachers = Teachers(Endpoint(), fetching=lambda *told: None, script=lambda request: response("unused"))
     way = teachers.get(teachers.default)
     asker = Asker(store, {"embed": way}, lambda event: None, attempts=1)
     near, nearer, far = (await embed_all(asker, ["Bake a bread.", "bake bread", "Stocks fell."])).vectors

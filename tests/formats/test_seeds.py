@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 
 from evolgen.errors import UsageError
+from evolgen.formats.inputs import Inputs, source_rows
 from evolgen.formats.rows import read_rows
-from evolgen.formats.seeds import Seeds, instruction_of, source_rows
+from evolgen.formats.seeds import instruction_of, read_seeds
 from evolgen.formats.texts import Unusable
+from evolgen.records import Seed
 from tests.conftest import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
 
 
-def seeds_of(path: Path | str, **options: Any) -> Seeds:
-    return Seeds(source_rows([path]), "p", **options)
+def seeds_of(path: Path | str, **options: Any) -> Inputs[Seed]:
+    return read_seeds(source_rows([path]), "p", **options)
 
 
-def texts(seeds: Seeds) -> list[tuple[str, str]]:
+def texts(seeds: Inputs[Seed]) -> list[tuple[str, str]]:
     return [(seed.instruction, seed.input) for seed in seeds]
 
 
@@ -133,7 +135,7 @@ def test_equal_seeds_are_counted(tmp_path: Path) -> None:
 def test_no_usable_seed_is_an_error(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="no usable seed"):
+    with pytest.raises(UsageError, match="no usable instruction"):
         seeds_of(path)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ from evolgen.errors import Refused, TeacherError, Unanswered, UsageError
 from evolgen.pipelines.evol_instruct import DATA_FORMATS, Visit, evolve, make_plan
 from evolgen.prompts import PromptLibrary
 from evolgen.records import Record, Seed
+from tests.pipelines.asking import Replies, answer, asking
 
 OPERATORS = ["add_constraints", "breadth", "complicate_input", "concretize", "deepen", "increase_reasoning"]
 SEED = Seed(instruction="Name a river.")
-
-Replies = Callable[[Request], str | Answer | TeacherError]
 
 
 def plan(**settings: Any) -> Any:
@@ -25,20 +24,9 @@ def plan(**settings: Any) -> Any:
     return make_plan(PromptLibrary(settings.pop("prompts", None)), **(defaults | settings))
 
 
-def answer(text: str, finish_reason: str = "stop", refusal: str | None = None) -> Answer:
-    return Answer("k" * 16, "m", text, finish_reason, refusal)
-
-
 def run(replies: Replies, visit: Visit | None = None, **settings: Any) -> tuple[list[Record], list[Request]]:
     """One lineage, answered by a function; returns its rows and what it asked."""
-    asked: list[Request] = []
-
-    async def ask(request: Request) -> Answer:
-        asked.append(request)
-        reply = replies(request)
-        if isinstance(reply, TeacherError):
-            raise reply
-        return answer(reply) if isinstance(reply, str) else reply
+    ask, asked = asking(replies)
 
     async def collect() -> list[Record]:
         return [row async for row in evolve(visit or Visit(SEED), ask, plan(**settings))]

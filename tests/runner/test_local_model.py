@@ -16,7 +16,7 @@ import pytest
 
 import evolgen
 from evolgen.backends.teachers import Teachers
-from evolgen.config import Settings
+from evolgen.config import Endpoint
 from evolgen.engine.ask import Asker
 from evolgen.engine.embed import Embedded, embed_all
 from evolgen.errors import ModelError
@@ -51,6 +51,18 @@ assert "xllamacpp" not in sys.modules
     assert (Path("out.jsonl").read_bytes(), Path("out.rejected.jsonl").read_bytes()) == first
 
 
+def test_it_grows_ten_tasks_and_more_from_the_shipped_seeds(model: Path) -> None:
+    settings: Any = {"seeds": ROOT / "examples" / "seed_tasks.jsonl", "model": "local:smollm2-135m", "max_tokens": 400}
+    summary = evolgen.self_instruct(out="tasks.jsonl", n=30, **settings)
+    assert summary.complete
+    assert summary.by_stage.get("backend", 0) == 0
+    written = rows(Path("tasks.jsonl"))
+    assert len(written) == 30
+    assert len({row["provenance"]["root"] for row in written}) >= 10
+    as_base = evolgen.self_instruct(out="base.jsonl", n=3, completion=True, **settings)
+    assert as_base.accepted == 3
+
+
 def test_the_same_file_by_path_has_the_same_key(model: Path) -> None:
     Path("one.txt").write_text("Name a river.\n")
     by_name = evolgen.evolve(seeds="one.txt", out="a.jsonl", model="local:smollm2-135m", rounds=1, max_tokens=24)
@@ -71,7 +83,7 @@ def test_it_embeds_and_replays_without_loading(model: Path) -> None:
     texts = ["How do I bake bread?", "Name a river.", "The stock market fell sharply on Tuesday.", "word " * 3000]
 
     async def embedded(texts: list[str], store: str, **more: Any) -> Embedded:
-        teachers = Teachers(Settings(), fetching=lambda *told: None)
+        teachers = Teachers(Endpoint(), fetching=lambda *told: None)
         way = teachers.get("local:smollm2-135m")
         asker = Asker(Store(Path(store)), {"embed": way}, lambda event: None, attempts=1, **more)
         try:
