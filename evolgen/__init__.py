@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evolgen.api.chain import run
     from evolgen.api.curating import decontaminate, dedupe, filter
     from evolgen.api.evolving import evolve, evolve_async
-    from evolgen.config import DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
+    from evolgen.api.growing import self_instruct, self_instruct_async
+    from evolgen.api.responding import respond, respond_async
+    from evolgen.config import (
+        DecontaminateConfig,
+        DedupeConfig,
+        EvolveConfig,
+        FilterConfig,
+        RespondConfig,
+        SelfInstructConfig,
+    )
     from evolgen.errors import EvolgenError
 
 __version__ = "0.1.0"
@@ -17,18 +27,35 @@ __all__ = [
     "EvolgenError",
     "EvolveConfig",
     "FilterConfig",
+    "RespondConfig",
+    "SelfInstructConfig",
     "__version__",
     "decontaminate",
     "dedupe",
     "evolve",
     "evolve_async",
     "filter",
+    "respond",
+    "respond_async",
+    "run",
+    "self_instruct",
+    "self_instruct_async",
 ]
 
 _HOMES = {
+    "evolgen.api.chain": ("run",),
     "evolgen.api.curating": ("decontaminate", "dedupe", "filter"),
     "evolgen.api.evolving": ("evolve", "evolve_async"),
-    "evolgen.config": ("DecontaminateConfig", "DedupeConfig", "EvolveConfig", "FilterConfig"),
+    "evolgen.api.growing": ("self_instruct", "self_instruct_async"),
+    "evolgen.api.responding": ("respond", "respond_async"),
+    "evolgen.config": (
+        "DecontaminateConfig",
+        "DedupeConfig",
+        "EvolveConfig",
+        "FilterConfig",
+        "RespondConfig",
+        "SelfInstructConfig",
+    ),
     "evolgen.errors": ("EvolgenError",),
 }
 

@@ -16,13 +16,13 @@ PACKAGE = ROOT / "evolgen"
 
 LAYERS = [
     {"errors"},
-    {"records", "spool", "runner"},
+    {"records", "spool", "runner", "recipes"},
     {"config"},
     {"parsing", "prompts", "store"},
     {"asking", "curate", "formats"},
     {"pipelines", "backends", "engine"},
     {"report"},
-    {"api", "recipes"},
+    {"api"},
     {"cli"},
 ]
 """From the bottom up; a module may import from its own part and from lower layers."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from evolgen.report.preview import examples
+from evolgen.report.preview import examples, tasks
 from evolgen.report.summary import Summary
 
 CELL = 160
@@ -20,8 +21,8 @@ def show(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> None
     """Print what came of a run, for a person."""
     console = Console(highlight=False)
     if summary.published and summary.accepted:
-        console.print(_evolutions(summary, seeds))
-    console.print(_funnel(summary))
+        console.print(_evolutions(summary, seeds) if summary.pipeline == "evol-instruct" else _tasks(summary))
+    console.print(_stages(summary) if summary.stages else _funnel(summary))
     for line in _closing_lines(summary):
         console.print(line, markup=False, soft_wrap=True)
 
@@ -52,11 +53,22 @@ def _by_count(counts: Mapping[str, int]) -> str:
 
 
 def _evolutions(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> Table:
+    return _rows(("seed", "operator", "evolved", "answer"), examples(summary.out, seeds))
+
+
+def _tasks(summary: Summary) -> Table:
+    shown = tasks(summary.out)
+    if any(task.input for task in shown):
+        return _rows(("instruction", "input", "output"), shown)
+    return _rows(("instruction", "output"), [(task.instruction, task.output) for task in shown])
+
+
+def _rows(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     table = Table(title="Some of the rows", title_justify="left", show_lines=True, expand=True)
-    for name in ("seed", "operator", "evolved", "answer"):
+    for name in columns:
         table.add_column(name, ratio=None if name == "operator" else 1, no_wrap=name == "operator")
-    for example in examples(summary.out, seeds):
-        table.add_row(*(_short(text) for text in example))
+    for row in rows:
+        table.add_row(*(Text(_short(text)) for text in row))  # as it is: "[b]" is no markup here
     return table
 
 
@@ -74,14 +86,27 @@ def _funnel(summary: Summary) -> Table:
     return table
 
 
+def _stages(summary: Summary) -> Table:
+    table = Table(title="The stages", title_justify="left", box=None, pad_edge=False)
+    for name in ("stage", "candidates", "accepted", "rejected", ""):
+        table.add_column(name, justify="right" if name in ("candidates", "accepted", "rejected") else "left")
+    for stage in summary.stages:
+        rules = sorted(stage.by_rule.items(), key=lambda item: -item[1])
+        counts = (str(count) for count in (stage.candidates, stage.accepted, stage.rejected))
+        table.add_row(stage.pipeline, *counts, _by_count(dict(rules)))
+    return table
+
+
 def _closing_lines(summary: Summary) -> Iterable[str]:
     tokens = summary.tokens
     yield (
         f"{summary.requests} requests in {summary.seconds:.1f} s, {tokens.prompt:,} prompt tokens "
         f"({tokens.cached_prompt:,} cached), {tokens.completion:,} completion tokens"
     )
-    if summary.no_verdict:
+    if summary.no_verdict and summary.pipeline == "evol-instruct":
         yield f"{summary.no_verdict} rows were kept although the judge gave no readable verdict"
+    elif summary.no_verdict:
+        yield f"{summary.no_verdict} rows are of tasks for which it could not be read whether they are classifications"
     if summary.surplus and summary.published:
         yield f"{summary.surplus} answers were not needed for the rows; they stay in the store"
     oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""

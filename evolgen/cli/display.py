@@ -56,7 +56,9 @@ class Display:
         self._tally(event)
         match event:
             case Planned():
-                self._plan = event
+                self._plan, self._tally, self._started = event, Tally(), time.monotonic()
+                if self._rows is not None:  # of the stage before
+                    self._progress.remove_task(self._rows)
                 self._rows = self._progress.add_task("", total=event.rows or event.candidates)
                 self._next = time.monotonic() + self._every
             case Notice(text=text):
@@ -82,12 +84,20 @@ class Display:
         rate = tally.answers / max(0.001, time.monotonic() - self._started)
         text = (
             f"{tally.accepted} accepted, {tally.rejected} rejected | {tally.requests} requests ({rate:.1f} answers/s), "
-            f"{tally.replayed} replayed | {tokens:,} tokens"
+            f"{tally.replayed} replayed | {tokens:,} tokens{self._forecast(tally)}"
         )
         if self._console.is_terminal:
             self._progress.update(task, description=text, completed=done)
         else:
             self._say(f"{text}{self._time_left(done)}")
+
+    def _forecast(self, tally: Tally) -> str:
+        """The yield so far, and what it says of a run for a number of rows."""
+        if not self._plan.rows or not tally.accepted:
+            return ""
+        share = tally.accepted / tally.candidates
+        answers = (tally.requests + tally.replayed) / tally.accepted * (self._plan.rows - tally.accepted)
+        return f" | yield {share:.0%}, about {answers:,.0f} more answers for {self._plan.rows:,} rows"
 
     def _time_left(self, done: int) -> str:
         total = self._plan.rows or self._plan.candidates

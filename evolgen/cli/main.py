@@ -14,7 +14,14 @@ import typer
 
 import evolgen
 from evolgen.cli.options import Debug, Json, settings_command
-from evolgen.config import DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
+from evolgen.config import (
+    DecontaminateConfig,
+    DedupeConfig,
+    EvolveConfig,
+    FilterConfig,
+    RespondConfig,
+    SelfInstructConfig,
+)
 from evolgen.errors import EvolgenError, Interrupted, Stopped
 
 app = typer.Typer(
@@ -40,30 +47,28 @@ def root(
         raise typer.Exit
 
 
-def _evolve(settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
-    from evolgen.api.evolving import evolve
+def _generate(name: str, settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
     from evolgen.cli import closing
     from evolgen.cli.display import Display
 
     with _errors(debug):
         with Display() as display:
-            summary = evolve(observer=display, **settings)
+            summary = getattr(evolgen, name)(observer=display, **settings)
         if as_json:
             print(summary.model_dump_json())
         else:
-            closing.show(summary, settings["seeds"])
+            closing.show(summary, settings.get("seeds", ()))
         if summary.stopped is not None:
             raise Stopped(f"stopped early: {summary.stopped}")
 
 
 def _curate(name: str, settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
-    from evolgen.api import curating
     from evolgen.cli import closing
     from evolgen.cli.display import Display
 
     with _errors(debug):
         with Display() as display:
-            summary = getattr(curating, name)(observer=display, **settings)
+            summary = getattr(evolgen, name)(observer=display, **settings)
         print(summary.model_dump_json()) if as_json else closing.show_curation(summary)
 
 
@@ -81,7 +86,9 @@ ListRules = Annotated[
 ]
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "evolve": _evolve,
+    "evolve": partial(_generate, "evolve"),
+    "self-instruct": partial(_generate, "self_instruct"),
+    "respond": partial(_generate, "respond"),
     "filter": partial(_curate, "filter"),
     "dedupe": partial(_curate, "dedupe"),
     "decontaminate": partial(_curate, "decontaminate"),
@@ -89,6 +96,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 app.command("evolve", help="Evolve seed instructions and answer them (Evol-Instruct).")(
     settings_command(EvolveConfig, COMMANDS["evolve"])
+)
+app.command("self-instruct", help="Grow new tasks from a few seed tasks (Self-Instruct, Alpaca).")(
+    settings_command(SelfInstructConfig, COMMANDS["self-instruct"])
+)
+app.command("respond", help="Answer instructions and conversations.")(
+    settings_command(RespondConfig, COMMANDS["respond"])
 )
 app.command("filter", help="Reject rows that break a rule.")(
     settings_command(FilterConfig, COMMANDS["filter"], list_rules=ListRules)
@@ -103,16 +116,20 @@ app.command("decontaminate", help="Reject rows that hold items of a benchmark.")
 
 @app.command("run")
 def run(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file with one table, such as [evolve], of settings.")],
+    recipe: Annotated[Path, typer.Argument(help="A TOML file: a table of settings, such as [evolve], or several.")],
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Run a command whose flags are in a file."""
+    """Run a command whose flags are in a file, or several, each on what the one before it gave."""
     from evolgen.recipes import read_recipe
 
     with _errors(debug):
-        command, settings = read_recipe(recipe)
-    COMMANDS[command](settings, as_json=json, debug=debug)
+        read = read_recipe(recipe)
+    if read.is_chain:
+        _generate("run", {"recipe": recipe}, as_json=json, debug=debug)
+    else:
+        command, settings = read.single()
+        COMMANDS[command](settings, as_json=json, debug=debug)
 
 
 @models_app.command("list")

@@ -25,11 +25,12 @@ class OutputFiles:
         """Raises UsageError if `out` is a folder."""
         if out.is_dir():
             raise UsageError(f"-o {out}: this is a folder; name a file such as {out / 'evolved.jsonl'}")
-        stem = out.with_suffix("") if out.suffix == ".jsonl" else out
+        stem = out.stem if out.suffix == ".jsonl" else out.name
         self.accepted = out
-        self.rejected = stem.with_name(f"{stem.name}.rejected.jsonl")
-        self.manifest = stem.with_name(f"{stem.name}.manifest.json")
-        self.progress = stem.with_name(f"{stem.name}.progress.json")
+        self.rejected = out.with_name(f"{stem}.rejected.jsonl")
+        self.manifest = out.with_name(f"{stem}.manifest.json")
+        self.progress = out.with_name(f"{stem}.progress.json")
+        self.stages = out.with_name(f"{stem}.stages")
 
 
 class DatasetWriter:

@@ -27,7 +27,7 @@ class Summary(BaseModel):
     `accepted + rejected == candidates`. `requests` are the calls that this run sent, `replayed` the answers
     that it took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row
     of the output needed. `masked` rows were accepted with something masked in them. `complete` tells whether the run
-    did all it was asked to; if not, `stopped` says why.
+    did all it was asked to; if not, `stopped` says why. Of a chain `stages` are the summaries of its commands.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +57,7 @@ class Summary(BaseModel):
     cost_usd: float | None
     seconds: float
     rows_per_second: float
+    stages: tuple[Summary, ...] = ()
 
 
 def summarize(

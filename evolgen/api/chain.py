@@ -1,0 +1,210 @@
+"""`run`: a recipe, be it one command or a chain of them, each taking what the one before it gave."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evolgen.api import curating, evolving, growing, responding
+from evolgen.api.common import configured, refuse_reading_what_is_written
+from evolgen.config import (
+    Config,
+    DecontaminateConfig,
+    DedupeConfig,
+    Endpoint,
+    EvolveConfig,
+    FilterConfig,
+    RespondConfig,
+    SelfInstructConfig,
+)
+from evolgen.curate.filters.selection import select
+from evolgen.engine.events import Notice, Observer
+from evolgen.engine.output import Output, OutputFiles
+from evolgen.errors import UsageError
+from evolgen.recipes import Recipe, read_recipe
+from evolgen.report.summary import Summary, Tokens
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a table of a recipe stands for; `check` raises UsageError for what would fail only once it runs."""
+
+    call: Callable[..., Summary]
+    config: type[Config]
+    reads: str
+    check: Callable[[Any], object] = lambda config: None
+
+
+COMMANDS = {
+    "evolve": Command(evolving.evolve, EvolveConfig, "seeds", evolving.plan_of),
+    "self-instruct": Command(growing.self_instruct, SelfInstructConfig, "seeds", growing.plan_of),
+    "respond": Command(responding.respond, RespondConfig, "inputs"),
+    "filter": Command(
+        curating.filter, FilterConfig, "inputs", lambda config: select(config.preset, config.rule, config.no_rule)
+    ),
+    "dedupe": Command(curating.dedupe, DedupeConfig, "inputs"),
+    "decontaminate": Command(curating.decontaminate, DecontaminateConfig, "inputs"),
+}
+
+
+def run(recipe: str | Path, *, observer: Observer | None = None, **more: Any) -> Summary:
+    """Run a recipe: what `evolgen run` does.
+
+    `more` goes to every command that asks (such as `script`, a function in the teacher's place). Of a chain the
+    Summary counts each row once: accepted at its end, or rejected by one of its stages, whose own summaries are in
+    `stages`. Raises EvolgenError where the recipe or the input is wrong, before anything is asked.
+    """
+    read = read_recipe(Path(recipe))
+    if read.is_chain:
+        return _run_chain(read, observer, more)
+    command, settings = read.single()
+    return COMMANDS[command].call(observer=observer, **settings, **_fitting(command, more))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of a chain, with all its settings."""
+
+    name: str
+    command: Command
+    config: Any
+
+    @property
+    def files(self) -> OutputFiles:
+        return OutputFiles(self.config.out)
+
+
+def _run_chain(recipe: Recipe, observer: Observer | None, more: dict[str, Any]) -> Summary:
+    started = time.time()
+    out = _out(recipe)
+    stages = plan_stages(recipe)
+    refuse_reading_what_is_written(_sources(stages), out)
+    done: list[Summary] = []
+    with contextlib.closing(Output(out, force=bool(recipe.shared.get("force")))) as output:
+        for number, stage in enumerate(stages, start=1):
+            what = f"stage {number} of {len(stages)}, {stage.name}"
+            if observer is not None:
+                observer(Notice(what))
+            config = _with_budget(stage.config, recipe, done)
+            done.append(stage.command.call(config, observer=observer, **_fitting(stage.name, more)))
+            if not done[-1].complete:
+                return _summary(output.files, done, started, stopped=f"{what}: {done[-1].stopped}")
+            if not done[-1].accepted and number < len(stages):
+                rules = ", ".join(f"{rule} {count}" for rule, count in done[-1].by_rule.items())
+                nothing = f"{what}: it accepted no row ({rules}), so the next stage has nothing to work on"
+                return _summary(output.files, done, started, stopped=nothing)
+        for stage in stages:
+            for line in _lines(stage.files.rejected):
+                output.write_line(line, accepted=False)
+        for line in _lines(stages[-1].files.accepted):
+            output.write_line(line, accepted=True)
+        summary = _summary(output.files, done, started)
+        told = [json.loads(stage.files.manifest.read_text("utf-8")) for stage in stages]
+        output.publish(summary.model_dump(mode="json") | {"stages": told})
+    return summary
+
+
+def _out(recipe: Recipe) -> Path:
+    out = recipe.shared.get("out")
+    if not isinstance(out, str) or not out:
+        raise UsageError(f"{recipe.path}: a recipe of several commands says at its top where its rows go: out = ...")
+    return Path(out)
+
+
+def plan_stages(recipe: Recipe) -> list[Stage]:
+    """The commands of a chain, each reading what the one before it writes unless it says otherwise.
+
+    Raises UsageError for settings that are wrong, of whichever stage.
+    """
+    folder = OutputFiles(_out(recipe)).stages
+    known = {name for command in recipe.tables for name in COMMANDS[command].config.model_fields}
+    for name in recipe.shared:
+        if name not in known:
+            raise UsageError(f"{recipe.path}: {name}: none of its commands has such a setting")
+    stages: list[Stage] = []
+    for number, (name, settings) in enumerate(recipe.tables.items(), start=1):
+        command = COMMANDS[name]
+        if "out" in settings:
+            raise UsageError(f"{recipe.path}: [{name}] out: in a chain it stands at the top, and belongs to its end")
+        shared = {key: value for key, value in recipe.shared.items() if key in command.config.model_fields}
+        before = {command.reads: stages[-1].files.accepted} if stages else {}
+        written = {"out": folder / f"{number}-{name}.jsonl", "force": True}
+        try:
+            config = configured(command.config, None, before | shared | settings | written)
+            command.check(config)
+        except UsageError as error:
+            raise UsageError(f"{recipe.path}: [{name}] {error}") from error
+        stages.append(Stage(name, command, config))
+    return stages
+
+
+def _sources(stages: Sequence[Stage]) -> Iterator[Any]:
+    for stage in stages:
+        yield from getattr(stage.config, stage.command.reads)
+        yield from getattr(stage.config, "against", ())
+
+
+def _with_budget(config: Any, recipe: Recipe, done: Sequence[Summary]) -> Any:
+    """The settings of a stage, with what earlier stages left of a budget that all share."""
+    budget = recipe.shared.get("max_requests")
+    if not isinstance(config, Endpoint) or budget is None or config.max_requests != budget:
+        return config
+    return config.model_copy(update={"max_requests": max(0, budget - sum(summary.requests for summary in done))})
+
+
+def _fitting(command: str, more: dict[str, Any]) -> dict[str, Any]:
+    return more if issubclass(COMMANDS[command].config, Endpoint) else {}
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file
+
+
+def _summary(files: OutputFiles, done: Sequence[Summary], started: float, stopped: str | None = None) -> Summary:
+    """The numbers of a whole chain; each row that a stage rejected, and what its end accepted, is a candidate."""
+    rejected = sum(stage.rejected for stage in done)
+    accepted = done[-1].accepted
+    seconds = time.time() - started
+    oldest = [stage.oldest_replayed for stage in done if stage.oldest_replayed is not None]
+    return done[-1].model_copy(
+        update={
+            "pipeline": "chain",
+            "out": files.accepted,
+            "rejected_out": files.rejected,
+            "manifest": files.manifest,
+            "published": stopped is None,
+            "complete": stopped is None,
+            "stopped": stopped,
+            "candidates": accepted + rejected,
+            "parsed": accepted + rejected - sum(stage.candidates - stage.parsed for stage in done),
+            "accepted": accepted,
+            "rejected": rejected,
+            "by_stage": _added(stage.by_stage for stage in done),
+            "by_rule": _added(stage.by_rule for stage in done),
+            "failed_calls": _added(stage.failed_calls for stage in done),
+            "tokens": Tokens(**_added(stage.tokens.model_dump() for stage in done)),
+            **{
+                name: sum(getattr(stage, name) for stage in done)
+                for name in ("no_verdict", "masked", "requests", "replayed", "surplus")
+            },
+            "oldest_replayed": min(oldest, default=None),
+            "store": next((stage.store for stage in done if stage.store is not None), None),
+            "seconds": round(seconds, 3),
+            "rows_per_second": round((accepted + rejected) / max(seconds, 0.001), 1),
+            "stages": tuple(done),
+        }
+    )
+
+
+def _added(counts: Any) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
