@@ -17,6 +17,7 @@ test: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.bench.engine
+	$(BIN)/python -m tests.bench.growing
 	$(BIN)/python -m tests.bench.curate
 
 clean:

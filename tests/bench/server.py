@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from tests.teacher import sensible
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -47,11 +49,19 @@ class Connection(asyncio.Protocol):
     def _answer(self, body: bytes, digest: bytes) -> None:
         if self._transport.is_closing():
             return
-        text = "Not Equal" if b"compare two instructions" in body else f"Text {digest.hex()} " + "and more of it " * 20
+        text = _text(body, digest)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 300, "completion_tokens": 80, "total_tokens": 380}
         answer = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
         self._transport.write(HEAD % len(answer) + answer)
+
+
+def _text(body: bytes, digest: bytes) -> str:
+    if b"compare two instructions" in body:
+        return "Not Equal"
+    if b"response_format" in body or b"is a classification task" in body:
+        return sensible(json.loads(body))
+    return f"Text {digest.hex()} " + "and more of it " * 20
 
 
 async def serve() -> None:
