@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ def evolgen(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_there_are_commands() -> None:
     assert sum(command.startswith("evolgen evolve") for command in COMMANDS) >= 3
     assert "make demo" in COMMANDS
+    assert {"evolgen self-instruct", "evolgen respond"} <= {" ".join(command.split()[:2]) for command in COMMANDS}
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
@@ -50,6 +50,21 @@ def test_evolve_commands_run(command: str) -> None:
     done = evolgen(*arguments, "--model", "scripted:script.jsonl")
     assert done.returncode == 0, done.stderr
     assert rows(Path(arguments[arguments.index("-o") + 1]))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("evolgen self-instruct", "evolgen respond"))])
+def test_growing_and_responding_commands_run(command: str) -> None:
+    Path("prompts.txt").write_text("Name a river.\nName a lake.\n")
+    tasks = '{\\"tasks\\": [\\"Tell me why rivers bend.\\", \\"How deep can lakes be?\\"]}'
+    Path("script.jsonl").write_text(
+        f'{{"match": "write tasks", "answer": "{tasks}"}}\n{{"match": "is a classification", "answer": "No"}}\n'
+        '{"answer": "The Volga, for a reason."}\n'
+    )
+    places = {"SEEDS...": "prompts.txt", "PROMPTS...": "prompts.txt", "OUT": "out.jsonl", "N": "2"}
+    arguments = [places.get(word, word) for word in shlex.split(command)[1:]]
+    done = evolgen(*arguments, "--model", "scripted:script.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert len(rows(Path("out.jsonl"))) == 2
 
 
 def test_curating_commands_run_and_print_what_it_shows() -> None:
@@ -78,15 +93,18 @@ def test_other_commands_exist(command: str) -> None:
     assert evolgen(*words[: 2 if words[0] == "models" else 1], "--help").returncode == 0
 
 
-def test_the_recipe_of_the_examples_is_valid() -> None:
-    from evolgen.config import DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
-    from evolgen.recipes import COMMANDS, read_recipe
+def test_the_recipes_of_the_examples_are_valid() -> None:
+    from evolgen.api.chain import COMMANDS, plan_stages
+    from evolgen.recipes import read_recipe
 
-    configs = dict(zip(COMMANDS, (EvolveConfig, FilterConfig, DedupeConfig, DecontaminateConfig), strict=True))
+    (Path("examples")).symlink_to(ROOT / "examples")
     for path in (ROOT / "examples" / "recipes").glob("*.toml"):
-        command, settings = read_recipe(path)
-        configs[command](**settings)
-        assert tomllib.loads(path.read_text())
+        recipe = read_recipe(path)
+        if recipe.is_chain:
+            assert [stage.name for stage in plan_stages(recipe)] == list(recipe.tables)
+        else:
+            command, settings = recipe.single()
+            COMMANDS[command].config(**settings)
 
 
 def test_the_python_example_runs() -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from evolgen.config import Config, DecontaminateConfig, DedupeConfig, EvolveConfig, FilterConfig
+from evolgen.config import (
+    Config,
+    DecontaminateConfig,
+    DedupeConfig,
+    EvolveConfig,
+    FilterConfig,
+    RespondConfig,
+    SelfInstructConfig,
+    Settings,
+)
 from tests.conftest import ROOT, rows
 from tests.teacher import Teacher
 
@@ -133,7 +142,7 @@ def test_offline_proves_or_says_what_is_missing() -> None:
         (["seeds.txt", "-o", "script.jsonl"], "overwrite it with --force"),
         (["seeds.txt", "-o", "."], "this is a folder"),
         (["seeds.txt", "--model", ""], "model: String should have at least 1 character"),
-        (["empty.txt"], "no usable seed"),
+        (["empty.txt"], "no usable instruction"),
         (["bad.jsonl", "--strict"], "bad.jsonl:2"),
     ],
 )
@@ -194,7 +203,7 @@ def test_a_recipe_is_the_same_run(tmp_path: Path) -> None:
     ("recipe", "problem"),
     [
         ("[evolv]\n", "did you mean [evolve]"),
-        ("", "one table of settings"),
+        ("", "must hold a table of settings"),
         ("evolve = 1\n", "must be a table"),
         ("[evolve\n", "not TOML"),
         ('[evolve]\nseeds = "seeds.txt"\nout = "o.jsonl"\nmodle = "m"\n', "did you mean model"),
@@ -212,6 +221,8 @@ def test_a_wrong_recipe_is_exit_2(recipe: str, problem: str) -> None:
     ("command", "config", "page"),
     [
         ("evolve", EvolveConfig, "evolve"),
+        ("self-instruct", SelfInstructConfig, "self-instruct"),
+        ("respond", RespondConfig, "respond"),
         ("filter", FilterConfig, "curate"),
         ("dedupe", DedupeConfig, "curate"),
         ("decontaminate", DecontaminateConfig, "curate"),
@@ -219,13 +230,14 @@ def test_a_wrong_recipe_is_exit_2(recipe: str, problem: str) -> None:
 )
 def test_every_setting_is_a_flag_and_is_documented(command: str, config: type[Config], page: str) -> None:
     help = evolgen(command, "--help").stdout
-    docs = (ROOT / "docs" / f"{page}.md").read_text()
+    pages = (page, "teachers") if issubclass(config, Settings) else (page,)
+    docs = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in pages)
     for name in config.model_fields:
         if name in ("seeds", "inputs"):
             continue
         flag = "-n" if name == "n" else f"--{name.replace('_', '-')}"
         assert re.search(rf"(^|\W){flag}\b", help), flag
-        assert re.search(rf"`(-o`, `)?{flag}\b", docs), f"docs/{page}.md does not explain {flag}"
+        assert re.search(rf"`(-o`, `)?{flag}\b", docs), f"docs/{'.md, docs/'.join(pages)}.md does not explain {flag}"
     assert set(Config.model_fields) < set(config.model_fields)
 
 
@@ -244,6 +256,52 @@ def test_curating_shows_counts_and_files() -> None:
     done = evolgen("decontaminate", "kept.jsonl", "--against", "rows.jsonl", "-o", "new.jsonl")
     assert done.returncode == 2
     assert "rows.jsonl:3: not JSON" in done.stderr
+
+
+TASKS = r"""
+{"match": "whether it is a classification", "answer": "No"}
+{"match": "examples for a task", "answer": "{\"instances\": [{\"input\": \"\", \"output\": \"A fine answer.\"}]}"}
+{"match": "write tasks", "answer": "{\"tasks\": [\"Tell me why rivers bend.\", \"Draw a long river.\", 5]}"}
+{"answer": "Fine."}
+"""
+
+
+def test_tasks_grow_until_the_teacher_runs_dry() -> None:
+    Path("script.jsonl").write_text(TASKS)
+    grow = ("self-instruct", "seeds.txt", "-o", "out.jsonl", "--model", "scripted:script.jsonl")
+    done = evolgen(*grow, "-n", "1")
+    assert done.returncode == 0, done.stderr
+    for text in ("Some of the rows", "Tell me why rivers bend.", "A fine answer.", "The funnel", "accepted: out.jsonl"):
+        assert text in done.stdout
+    done = evolgen(*grow, "-n", "2")
+    assert done.returncode == 3
+    assert re.search(r"gave (?=.*unread \d+)(?=.*blocked_words \d+).*rouge-l \d+.*; the teacher", done.stderr)
+    assert json.loads(Path("out.manifest.json").read_text())["complete"] is False
+    assert evolgen(*grow).returncode == 2, "-n is needed"
+    assert evolgen(*grow, "-n", "2", "--style", "alpaca").returncode == 2
+
+
+def test_prompts_are_answered_from_standard_input() -> None:
+    arguments = ("respond", "-", "-o", "out.jsonl", "--model", "scripted:script.jsonl", "--samples", "2")
+    done = evolgen(*arguments, stdin=b'{"messages": [{"role": "user", "content": "Hi [b]there[/b]"}]}\n')
+    assert done.returncode == 0, done.stderr
+    assert "Hi [b]there[/b]" in done.stdout
+    assert [row["messages"][-1]["role"] for row in rows(Path("out.jsonl"))] == ["assistant"] * 2
+
+
+def test_a_chain_shows_its_stages() -> None:
+    Path("recipe.toml").write_text(
+        'out = "all.jsonl"\nmodel = "scripted:script.jsonl"\n[evolve]\nseeds = "seeds.txt"\nrounds = 2\n[dedupe]\n'
+    )
+    done = evolgen("run", "recipe.toml")
+    assert done.returncode == 0, done.stderr
+    assert "stage 2 of 2, dedupe" in done.stderr
+    assert re.search(r"evol-instruct +4 +4 +0\s+dedupe +4 +\d +\d", done.stdout)
+    assert json.loads(evolgen("run", "recipe.toml", "--json").stdout)["stages"][1]["pipeline"] == "dedupe"
+    Path("recipe.toml").write_text(Path("recipe.toml").read_text() + "[respond]\nsamples = 0\n")
+    done = evolgen("run", "recipe.toml")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "recipe.toml: [respond] samples" in done.stderr
 
 
 def test_rules_are_listed_without_an_input() -> None:
