@@ -13,6 +13,7 @@ from evolgen.api.session import open_session
 from evolgen.asking import Ask
 from evolgen.backends.scripted import Script
 from evolgen.config import SelfInstructConfig
+from evolgen.curate.filters.catalogue import RULES
 from evolgen.curate.filters.selection import select
 from evolgen.curate.novelty import NoveltyIndex
 from evolgen.curate.tokens import TOKENIZERS
@@ -133,6 +134,10 @@ def _pool(config: SelfInstructConfig, seeds: Inputs[Seed]) -> Pool:
 
 
 def _remedy(rules: Iterable[str]) -> str:
-    """What to change, by the rule that rejects most of those that have a remedy of their own."""
-    known = (REMEDIES[rule] for rule in rules if rule in REMEDIES)
-    return next(known, "give other seeds or another model, or leave the rule out that rejects most (--no-rule)")
+    """What to change, by the rule that rejects most."""
+    for rule in rules:
+        if rule in REMEDIES:
+            return REMEDIES[rule]
+        if rule in RULES:
+            return f"give other seeds or another model, or leave that rule out with --no-rule {rule}"
+    return "give other seeds or another model"

@@ -246,6 +246,12 @@ def test_a_dry_teacher_is_exit_3_and_names_the_rule_and_the_remedy() -> None:
     assert "-n 10 can't be reached: 0 rows are there, and the last 200 candidates gave rouge-l 200" in summary.stopped
     assert "the teacher repeats itself" in summary.stopped
     assert "--temperature" in summary.stopped
+    odd = json.dumps({"tasks": ["- Name a river of some length."]})
+    summary = evolgen.self_instruct(seeds=FEW, out="out.jsonl", n=10, script=lambda request: odd, store="other.sqlite")
+    assert summary.stopped is not None
+    assert "odd_start 200; give other seeds or another model, or leave that rule out with --no-rule odd_start" in (
+        summary.stopped
+    )
 
 
 def test_a_failed_call_is_asked_again_in_the_next_run_and_never_done(teacher: Teacher) -> None:
