@@ -275,7 +275,7 @@ def test_tasks_grow_until_the_teacher_runs_dry() -> None:
         assert text in done.stdout
     done = evolgen(*grow, "-n", "2")
     assert done.returncode == 3
-    assert re.search(r"gave (?=.*unread \d+)(?=.*blocked_words \d+).*rouge-l \d+.*; the teacher", done.stderr)
+    assert re.search(r"gave (?=.*unread \d+)(?=.*blocked_words \d+).*rouge-l \d+.*; give other seeds", done.stderr)
     assert json.loads(Path("out.manifest.json").read_text())["complete"] is False
     assert evolgen(*grow).returncode == 2, "-n is needed"
     assert evolgen(*grow, "-n", "2", "--style", "alpaca").returncode == 2
