@@ -120,6 +120,10 @@ async def behave(body: Body) -> web.StreamResponse:
     return embeddings(body) if "input" in body else completion(sensible(body))
 
 
+class Drop(Exception):
+    """Raised by a reply to drop the connection instead of answering."""
+
+
 class Teacher:
     """Serves `reply` in a thread of its own; a context manager.
 
@@ -186,5 +190,9 @@ class Teacher:
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
             return await self.reply(body)
+        except Drop:
+            if request.transport is not None:
+                request.transport.close()
+            return web.Response()
         finally:
             self._in_flight -= 1

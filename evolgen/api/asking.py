@@ -45,6 +45,7 @@ def open_asker(
         watch,
         attempts=config.attempts,
         backoff=backoff,
+        give_up=config.give_up,
         offline=config.offline,
         max_requests=config.max_requests,
     )

@@ -45,17 +45,31 @@ Identity = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """A model and the way to it.
+class Limits:
+    """What one backend may be asked at most: calls in flight, requests and tokens a minute (None: no limit)."""
 
-    `name` is shown in rows, `wire_name` is what the backend is asked for, `identity` enters every key, and
-    `concurrency` is how many calls the backend takes at once. Teachers at one endpoint share a backend. A call for
-    embeddings holds up to `embed_characters` of text, or one text that is longer.
+    concurrency: int
+    rpm: float | None = None
+    tpm: float | None = None
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model and the ways to it.
+
+    `name` is shown in rows, `wire_name` is what a backend is asked for, and `identity` enters every key. The `backends`
+    are replicas, each with the same `limits`: which of them answers makes no difference. Teachers at the same endpoints
+    share them. A call for embeddings holds up to `embed_characters` of text, or one text that is longer.
     """
 
     name: str
     wire_name: str
     identity: Identity
-    backend: Backend
-    concurrency: int
+    backends: tuple[Backend, ...]
+    limits: Limits
     embed_characters: int = 100_000
+
+    @property
+    def concurrency(self) -> int:
+        """Calls that all its backends take at once."""
+        return len(self.backends) * self.limits.concurrency

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import ipaddress
 import json
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from evolgen.asking import Request, message_text
 from evolgen.backends import Embeddings, Response
+from evolgen.backends.retry_after import retry_after
 from evolgen.backends.vectors import read_embeddings
 from evolgen.config import public_url
 from evolgen.errors import ConnectionFailed, Denied, Refused, TeacherError, Unanswered, UsageError
@@ -233,11 +233,12 @@ def _status_error(error: openai.APIStatusError) -> TeacherError:
         denied = Denied("quota", f"the account's quota is exhausted (HTTP {status}{said})")
         denied.exit_code = 3
         return denied
+    wait = retry_after(error.response.headers, now=time.time())
     if status == 429:
-        return Unanswered("rate_limited", f"too many requests (HTTP 429{said})", _retry_after(error))
+        return Unanswered("rate_limited", f"too many requests (HTTP 429{said})", wait)
     # llama.cpp answers 500 to a text that is too long to embed
     if status in (408, 409, 425) or (status >= 500 and rule != "context_length"):
-        return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{said})", _retry_after(error))
+        return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{said})", wait)
     return Refused(rule, f"the endpoint refused the question (HTTP {status}{said})")
 
 
@@ -257,16 +258,6 @@ def _said(error: openai.APIStatusError) -> str:
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None
     return f": {str(message).strip()[:200]}" if message else ""
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds until the endpoint wants to be asked again: from a number of seconds, or a date."""
-    value = error.response.headers.get("retry-after", "").strip()
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return None
 
 
 def _is_loopback(url: str | None) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from evolgen.asking import Role
-from evolgen.backends import Backend, Teacher
+from evolgen.backends import Backend, Limits, Teacher
 from evolgen.backends.local import LocalBackend
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.scripted import Script, ScriptedBackend, read_script
@@ -35,7 +35,7 @@ class Teachers:
         self._settings = settings
         self._fetching = fetching
         self._script = script
-        self._endpoint: OpenAIBackend | None = None
+        self._endpoints: tuple[Backend, ...] = ()
         self._made: dict[str, Teacher] = {}
 
     @property
@@ -60,7 +60,7 @@ class Teachers:
         return {role: self.get(name or self.default) for role, name in names.items()}
 
     async def close(self) -> None:
-        for backend in {teacher.backend for teacher in self._made.values()}:
+        for backend in {backend for teacher in self._made.values() for backend in teacher.backends}:
             await backend.close()
 
     def get(self, name: str) -> Teacher:
@@ -72,13 +72,13 @@ class Teachers:
     def _make(self, name: str) -> Teacher:
         kind, _, rest = name.partition(":")
         if self._script is not None:
-            return self._teacher(name, {}, ScriptedBackend(self._script), self._remote_concurrency)
+            return self._teacher(name, {}, (ScriptedBackend(self._script),), self._remote_concurrency)
         if kind == "local":
             return self._local(models.resolve(rest))
         if kind == "scripted":
             path = Path(rest)
             backend = ScriptedBackend(read_script(path))
-            return self._teacher(path.name, {"sha256": models.sha256(path)}, backend, self._remote_concurrency)
+            return self._teacher(path.name, {"sha256": models.sha256(path)}, (backend,), self._remote_concurrency)
         return self._teacher(name, {}, self._remote(), self._remote_concurrency)
 
     def _local(self, model: models.CatalogueEntry | Path) -> Teacher:
@@ -90,27 +90,30 @@ class Teachers:
             name, sha256 = model.file, model.sha256
             find = partial(models.pull, model, partial(self._fetching, model.name))
         backend = LocalBackend(find, slots=slots, timeout=self._settings.timeout)
-        teacher = self._teacher(name, {"sha256": sha256}, backend, slots)
+        teacher = self._teacher(name, {"sha256": sha256}, (backend,), slots)
         return replace(teacher, embed_characters=LOCAL_CHARACTERS)
 
-    def _remote(self) -> OpenAIBackend:
-        if self._endpoint is None:
-            base_url = self._settings.base_url or default_base_url()
-            self._endpoint = OpenAIBackend(
-                base_url,
-                partial(api_key, self._settings.api_key_env, base_url),
-                timeout=self._settings.timeout,
-                connections=self._remote_concurrency,
+    def _remote(self) -> tuple[Backend, ...]:
+        """The endpoints, made once, so that all models there share their limits."""
+        if not self._endpoints:
+            self._endpoints = tuple(
+                OpenAIBackend(
+                    base_url,
+                    partial(api_key, self._settings.api_key_env, base_url),
+                    timeout=self._settings.timeout,
+                    connections=self._remote_concurrency,
+                )
+                for base_url in self._settings.base_url or (default_base_url(),)
             )
-        return self._endpoint
+        return self._endpoints
 
-    def _teacher(self, name: str, identity: dict[str, str], backend: Backend, concurrency: int) -> Teacher:
+    def _teacher(self, name: str, identity: dict[str, str], backends: tuple[Backend, ...], concurrency: int) -> Teacher:
         if self._settings.model_tag is not None:
             identity = identity | {"tag": self._settings.model_tag}
         return Teacher(
             name=name,
             wire_name=name,
             identity=identity | {"model": name},
-            backend=backend,
-            concurrency=concurrency,
+            backends=backends,
+            limits=Limits(concurrency, self._settings.rpm, self._settings.tpm),
         )

@@ -50,6 +50,8 @@ Methods = Annotated[tuple[DedupeMethod, ...], BeforeValidator(values.names), Fie
 Against = Annotated[Sequence[Path], BeforeValidator(values.several)]
 Rules = Annotated[dict[str, Any], BeforeValidator(values.rules)]
 Thresholds = Annotated[dict[str, float], BeforeValidator(values.thresholds)]
+BaseUrls = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(values.several)]
+Duration = Annotated[float, BeforeValidator(values.duration), Field(gt=0)]
 Weights = Annotated[dict[str, float], BeforeValidator(values.weights), AfterValidator(values.positive)]
 
 
@@ -72,8 +74,10 @@ class Endpoint(Config):
         description="A model at the endpoint, local:NAME or local:FILE.gguf for the bundled runner, or "
         f"scripted:FILE. Default: EVOLGEN_MODEL, else the embedded {EMBEDDED_MODEL}.",
     )
-    base_url: str | None = Field(
-        default=None, min_length=1, description="The OpenAI-compatible endpoint. Default: OpenAI's own."
+    base_url: BaseUrls = Field(
+        default=(),
+        description="The OpenAI-compatible endpoint; several are replicas of the same model (repeatable). Default: "
+        "OpenAI's own.",
     )
     api_key_env: str = Field(
         default="OPENAI_API_KEY", min_length=1, description="The environment variable that holds the key."
@@ -84,7 +88,16 @@ class Endpoint(Config):
     timeout: float = Field(default=120.0, gt=0, description="Seconds that one call may take.")
     attempts: int = Field(default=8, ge=1, description="Calls spent on one question before its row is rejected.")
     concurrency: int | None = Field(
-        default=None, ge=1, description="Calls in flight. Default: 32; the local runner's slots for a local model."
+        default=None,
+        ge=1,
+        description="Calls in flight at an endpoint, fewer while it pushes back. Default: 32; the local runner's slots "
+        "for a local model.",
+    )
+    rpm: float | None = Field(default=None, gt=0, description="Requests a minute at an endpoint.")
+    tpm: float | None = Field(default=None, gt=0, description="Tokens a minute at an endpoint, estimated beforehand.")
+    give_up: Duration = Field(
+        default=1800.0,
+        description="How long the teacher may be out of reach, or ask to be left alone, until the run stops: 30m, 2h.",
     )
     max_requests: int | None = Field(
         default=None, ge=0, description="Stop cleanly before more calls than this are paid."
@@ -93,12 +106,12 @@ class Endpoint(Config):
     store: Path = Field(default=Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
 
     @field_serializer("base_url")
-    def _without_secrets(self, url: str | None) -> str | None:
-        return None if url is None else public_url(url)
+    def _without_secrets(self, urls: tuple[str, ...]) -> list[str]:
+        return [public_url(url) for url in urls]
 
     @model_validator(mode="after")
     def _endpoint_needs_a_model(self) -> Endpoint:
-        if self.base_url is not None and self.model is None:
+        if self.base_url and self.model is None:
             raise ValueError("base_url: name the endpoint's model too (--model)")
         return self
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
 
 def weights(value: Any) -> Any:
     """Read operators: "deepen,breadth=0.5", a list of names, or a table of weights.
@@ -89,3 +91,18 @@ def thresholds(value: Any) -> Any:
 
 def several(value: Any) -> Any:
     return [value] if isinstance(value, str | Path | dict) else value
+
+
+def duration(value: Any) -> Any:
+    """Read a time: seconds, or "90s", "30m", "2h", "1d".
+
+    >>> duration("30m"), duration("90"), duration(5)
+    (1800.0, 90.0, 5)
+    """
+    if not isinstance(value, str):
+        return value
+    number, unit = (value[:-1], value[-1:]) if value[-1:] in SECONDS else (value, "s")
+    try:
+        return float(number) * SECONDS[unit]
+    except ValueError:
+        raise ValueError(f"{value!r} is no time such as 90, 30m or 2h") from None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 from evolgen.asking import Answer, Request, Role
-from evolgen.backends import Response, Teacher
+from evolgen.backends import Backend, Response, Teacher
 from evolgen.engine.events import Asked, Failed, Observer, Replayed, StopRequested, Stored
+from evolgen.engine.fleet import Fleet
 from evolgen.engine.keep import GroupCommit
-from evolgen.engine.limits import Backoff, Slots
+from evolgen.engine.limits import Backoff, duration
+from evolgen.engine.replica import Replica
+from evolgen.engine.tokens import TokenEstimate
 from evolgen.errors import (
     GO_ON,
     BudgetReached,
@@ -56,6 +58,7 @@ class Asker:
         *,
         attempts: int,
         backoff: Backoff | None = None,
+        give_up: float = 1800.0,
         offline: bool = False,
         max_requests: int | None = None,
     ) -> None:
@@ -64,23 +67,23 @@ class Asker:
         self._store = store
         self._keeper = GroupCommit(store)
         self._teachers = teachers
-        self._slots = {teacher.backend: Slots(teacher.concurrency) for teacher in teachers.values()}
         self._observe = observer
         self._attempts = attempts
         self._backoff = backoff or Backoff()
+        self._give_up = give_up
+        self._fleets = {teacher.backends: self._fleet(teacher) for teacher in teachers.values()}
         self._offline = offline
         self._requests_left = max_requests
         self._max_requests = max_requests
         self._stopping = asyncio.Event()
         self._in_flight: dict[bytes, asyncio.Future[Answer]] = {}
-        self._last_life = -math.inf
-        self._silent_since: float | None = None
+        self._tokens = TokenEstimate()
 
     def stop(self, reason: EvolgenError) -> None:
         """Ask nothing more; the first reason given is the one that counts."""
         if self.stopped is None:
             self.stopped = reason
-            self._stopping.set()
+            self.halt()
             self._observe(StopRequested(reason))
 
     def deny(self, error: Denied) -> None:
@@ -94,6 +97,8 @@ class Asker:
     def halt(self) -> None:
         """Ask nothing more because the work is done: a stop without a reason."""
         self._stopping.set()
+        for fleet in self._fleets.values():
+            fleet.close(Halt())
 
     def close(self) -> None:
         """Store what came last."""
@@ -119,7 +124,11 @@ class Asker:
 
         try:
             answer = await self.pay(
-                position, request.role, partial(teacher.backend.complete, teacher.wire_name, request), keep
+                position,
+                request.role,
+                lambda backend: backend.complete(teacher.wire_name, request),
+                keep,
+                tokens=self._tokens.of(request),
             )
         except BaseException as error:
             future.set_exception(Halt() if isinstance(error, asyncio.CancelledError) else error)
@@ -159,25 +168,36 @@ class Asker:
         self,
         position: int,
         role: Role,
-        call: Callable[[], Awaitable[R]],
+        call: Callable[[Backend], Awaitable[R]],
         keep: Callable[[R], Awaitable[K]],
         *,
+        tokens: float,
         attempts: int | None = None,
         divisible: bool = False,
     ) -> K:
-        """Make a call, as often as it takes; `keep` stores the answer while the call holds its slot.
+        """Make a call, as often as it takes; `keep` stores the answer while the call holds its place.
 
-        Raises Refused, Unanswered (after so many `attempts`; default: those of the run) or Halt. A refused call
-        that is `divisible` will be made again in parts.
+        `tokens` is how many it is estimated to take. Raises Refused, Unanswered (after so many `attempts`; default:
+        those of the run) or Halt. A refused call that is `divisible` will be made again in parts.
         """
         most = self._attempts if attempts is None else min(attempts, self._attempts)
+        fleet = self._fleets[self._teachers[role].backends]
         began = _now()
         for attempt in itertools.count(1):
-            async with self._slots[self._teachers[role].backend].slot(position):
-                outcome = await self._attempt(attempt, role, call)
+            replica = await fleet.enter(position, tokens)
+            try:
+                outcome = await self._attempt(attempt, role, partial(call, replica.backend))
                 if not isinstance(outcome, TeacherError):
+                    took = self._tokens.learn(role, outcome)
+                    fleet.answered(replica, 0.0 if took is None else took - tokens)
                     return await keep(outcome)
-            again = isinstance(outcome, Unanswered) and not (attempt >= most and self._answers(outcome, began))
+                fleet.failed(replica, outcome)
+            finally:
+                fleet.leave(replica)
+            self._judge(outcome, fleet)
+            # a connection that fails is the question's own fault only if the endpoint was there in the meantime
+            counts = not isinstance(outcome, ConnectionFailed) or replica.last_life >= began
+            again = isinstance(outcome, Unanswered) and not (attempt >= most and counts)
             self._observe(Failed(role, outcome, final=not again and not (divisible and isinstance(outcome, Refused))))
             if not isinstance(outcome, Unanswered) or not again:
                 raise outcome
@@ -203,9 +223,8 @@ class Asker:
         self._spend()
         self._observe(Asked(role, attempt))
         try:
-            response = await call()
+            return await call()
         except TeacherError as error:
-            self._note_life(error)
             if isinstance(error, Denied):
                 self._observe(Failed(role, error, final=True))
                 self.deny(error)
@@ -214,8 +233,22 @@ class Asker:
         except EvolgenError as error:  # the teacher can't be had at all: no such model file, no such extra
             self.stop(error)
             raise Halt from error
-        self._last_life, self._silent_since = _now(), None
-        return response
+
+    def _judge(self, error: TeacherError, fleet: Fleet) -> None:
+        """Stop the run if the teacher is gone for too long, or wants to be left alone for too long."""
+        wait = error.retry_after if isinstance(error, Unanswered) else None
+        if wait is not None and wait > self._give_up:
+            self.stop(Unreachable(
+                f"the teacher wants to be asked again in {duration(wait)} ({error}), which is later than --give-up "
+                f"{duration(self._give_up)}; {GO_ON} then"
+            ))  # fmt: skip
+        patience = self._give_up if self.answered else min(self._give_up, self._backoff.patience)
+        if fleet.silent_for >= patience:
+            self.stop(Unreachable(f"the teacher gave no sign of life for {duration(patience)} ({error}); {GO_ON}"))
+
+    def _fleet(self, teacher: Teacher) -> Fleet:
+        pauses = (self._backoff.first, self._backoff.most)
+        return Fleet([Replica(backend, teacher.limits, pauses) for backend in teacher.backends], self._observe)
 
     def _spend(self) -> None:
         if self._stopping.is_set():
@@ -225,22 +258,6 @@ class Asker:
                 self.stop(BudgetReached(f"--max-requests {self._max_requests}: all of them are spent; {GO_ON}"))
                 raise Halt
             self._requests_left -= 1
-
-    def _note_life(self, error: TeacherError) -> None:
-        """Connection errors and nothing else for a while mean that the teacher is gone."""
-        if not isinstance(error, ConnectionFailed):
-            self._last_life, self._silent_since = _now(), None
-            return
-        if self._silent_since is None:
-            self._silent_since = _now()
-        if _now() - self._silent_since >= self._backoff.patience:
-            self.stop(
-                Unreachable(f"the teacher gave no sign of life for {self._backoff.patience:g} s ({error}); {GO_ON}")
-            )
-
-    def _answers(self, error: TeacherError, began: float) -> bool:
-        """Whether the teacher showed a sign of life since a question was first put; if not, it may be gone."""
-        return not isinstance(error, ConnectionFailed) or self._last_life >= began
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the run stops meanwhile."""

@@ -13,6 +13,7 @@ from evolgen.asking import EmbeddingRequest, Vector, read_vector, stored_vector
 from evolgen.backends import Embeddings
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.run import stop_on_signals
+from evolgen.engine.tokens import CHARACTERS
 from evolgen.errors import Denied, Refused, TeacherError, UsageError
 
 if TYPE_CHECKING:
@@ -139,11 +140,18 @@ class _Calls:
         if len(batch) > self._most:
             return await self._halve(batch, attempts)
         texts = list(batch)
-        call = partial(self._teacher.backend.embed, self._teacher.wire_name, texts)
         keep = partial(self._keep, list(batch.values()))
         divisible = len(batch) > 1
         try:
-            vectors = await self._asker.pay(self._position, "embed", call, keep, attempts=attempts, divisible=divisible)
+            vectors = await self._asker.pay(
+                self._position,
+                "embed",
+                lambda backend: backend.embed(self._teacher.wire_name, texts),
+                keep,
+                tokens=sum(map(len, texts)) / CHARACTERS,
+                attempts=attempts,
+                divisible=divisible,
+            )
         except Refused as error:
             if divisible:
                 return await self._halve(batch, attempts)

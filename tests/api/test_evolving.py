@@ -65,11 +65,11 @@ def test_seeds_may_be_given_in_place() -> None:
 
 def test_settings_by_name_go_on_top_of_a_config() -> None:
     config = EvolveConfig(
-        seeds=[{"instruction": "One."}], out=Path("a.jsonl"), rounds=1, base_url="http://u:p@h/v1", model="m"
+        seeds=[{"instruction": "One."}], out=Path("a.jsonl"), rounds=1, base_url=("http://u:p@h/v1",), model="m"
     )
     assert evolgen.evolve(config, script=script, rounds=3, out="b.jsonl").candidates == 3
     assert Path("b.manifest.json").exists()
-    assert config.base_url == "http://u:p@h/v1", "only what is shown or written goes without the secret"
+    assert config.base_url == ("http://u:p@h/v1",), "only what is shown or written goes without the secret"
 
 
 def test_it_works_inside_a_running_event_loop() -> None:
@@ -152,7 +152,7 @@ def test_the_manifest_describes_the_run() -> None:
     )
     manifest = json.loads(Path("out.manifest.json").read_text())
     assert manifest["sha256"]["out.jsonl"] == hashlib.sha256(Path("out.jsonl").read_bytes()).hexdigest()
-    assert manifest["config"]["base_url"] == "http://h/v1"
+    assert manifest["config"]["base_url"] == ["http://h/v1"]
     assert set(manifest["prompts"]) >= {"deepen", "breadth", "judge/equal"}
     assert "key@" not in Path("out.manifest.json").read_text()
 

@@ -1,6 +1,6 @@
 """The asking engine against a bare loop over the same client, each in a fresh process, one after the other.
 
-    python -m tests.bench.engine [store] [throughput] [tail] [memory] [replay]
+    python -m tests.bench.engine [store] [throughput] [tail] [limited] [memory] [replay]
 
 A bare loop evolves, judges and answers each seed with the very same requests and does nothing else: no store,
 no parsing, no output. Rates are taken from the first to the last answer, so that start-up is a figure of its own.
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,16 @@ def tail() -> None:
     print(f"  evolgen / bare loop, time: {ours['seconds'] / bare['seconds']:.2f}")
 
 
+def limited() -> None:
+    """120 answers; the bound is 2 s for each 429 that one question met, and 2 s on top."""
+    print("429: 120 prompts, 30% of calls answer 429 with Retry-After: 2, 0.2 s latency, 32 in flight")
+    with running(0.2, limited_share=0.3) as url, tempfile.TemporaryDirectory() as folder:
+        ours = measure("respond", url, 120, 32, Path(folder))
+        with urllib.request.urlopen(url) as said:
+            most = int(said.read())
+    print(f"  {ours['seconds']:.1f} s from the first call on; most 429s of a question {most}: bound {2 * most + 2} s")
+
+
 def memory() -> None:
     print("memory: one round, no latency, 256 in flight")
     with running(0.0) as url, tempfile.TemporaryDirectory() as folder:
@@ -144,6 +155,26 @@ def evolgen_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures
     )  # fmt: skip
     total = time.perf_counter() - started
     return figures_of(started, times, summary.requests) | {"replayed": summary.replayed, "total": total}
+
+
+def respond_run(url: str, prompts: int, concurrency: int, folder: Path) -> Figures:
+    """What `evolgen respond` does, one call a prompt."""
+    import evolgen
+    from evolgen.engine.events import Event, Failed, Stored
+
+    started = time.perf_counter()
+    times: list[float] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Failed | Stored) and not times:  # a client's first call takes a while to get going
+            times.append(time.perf_counter() - 0.2)
+
+    summary = evolgen.respond(
+        inputs=write_seeds(folder, prompts), out=folder / "out.jsonl", store=folder / "store.sqlite", model="m",
+        base_url=url, concurrency=concurrency, observer=watch,
+    )  # fmt: skip
+    assert summary.accepted == prompts
+    return figures_of(started, [*times, time.perf_counter()], summary.requests)
 
 
 def bare_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures:
@@ -197,11 +228,18 @@ def figures_of(started: float, times: list[float], requests: int) -> Figures:
     }
 
 
-BENCHMARKS = {"store": store, "throughput": throughput, "tail": tail, "memory": memory, "replay": replay}
+BENCHMARKS = {
+    "store": store,
+    "throughput": throughput,
+    "tail": tail,
+    "limited": limited,
+    "memory": memory,
+    "replay": replay,
+}
 
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1].startswith("--"):
-        contender = {"--bare": bare_run, "--evolgen": evolgen_run}[sys.argv[1]]
+        contender = {"--bare": bare_run, "--evolgen": evolgen_run, "--respond": respond_run}[sys.argv[1]]
         print(json.dumps(contender(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]))))
     else:
         for name in sys.argv[1:] or BENCHMARKS:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evolgen.asking import Request
-from evolgen.backends import Embeddings, Response, Teacher
+from evolgen.backends import Embeddings, Limits, Response, Teacher
 from evolgen.backends.scripted import response
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.events import Event, Failed, StopRequested, Tally
@@ -57,7 +57,7 @@ class Fake:
 
 
 def asker(backend: Fake, store: Any, events: list[Event] | None = None, concurrency: int = 4, **limits: Any) -> Asker:
-    teacher = Teacher("shown", "wire", {"model": "shown"}, backend, concurrency)
+    teacher = Teacher("shown", "wire", {"model": "shown"}, (backend,), Limits(concurrency))
     roles: dict[Any, Teacher] = dict.fromkeys(("evolve", "answer", "judge"), teacher)
     settings: dict[str, Any] = {"attempts": 3, "backoff": QUICK} | limits
     return Asker(store, roles, (events if events is not None else []).append, **settings)

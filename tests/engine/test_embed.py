@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from evolgen.asking import EmbeddingRequest, Request, read_vector
+from evolgen.backends import Limits
 from evolgen.backends import Teacher as Way
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.scripted import ScriptedBackend, response
@@ -42,7 +43,7 @@ async def asking(
     teacher: Teacher, store: Any, events: list[Event] | None = None, *, concurrency: int = 4, **limits: Any
 ) -> AsyncIterator[Asker]:
     backend = OpenAIBackend(teacher.url, lambda: "k", timeout=60, connections=concurrency)
-    way = Way("m", "m", {"model": "m"}, backend, concurrency, limits.pop("characters", 100_000))
+    way = Way("m", "m", {"model": "m"}, (backend,), Limits(concurrency), limits.pop("characters", 100_000))
     settings: dict[str, Any] = {"attempts": 3, "backoff": QUICK} | limits
     asker = Asker(store, {"embed": way}, (events if events is not None else []).append, **settings)
     try:
@@ -321,7 +322,7 @@ async def test_a_scripted_teacher_embeds_by_name(store: Store) -> None:
     way = teachers.get(teachers.default)
     asker = Asker(store, {"embed": way}, lambda event: None, attempts=1)
     near, nearer, far = (await embed_all(asker, ["Bake a bread.", "bake bread", "Stocks fell."])).vectors
-    assert isinstance(way.backend, ScriptedBackend)
+    assert isinstance(way.backends[0], ScriptedBackend)
     assert near @ nearer > 0.7
     assert near @ far < 0.1
     asker.close()
