@@ -16,9 +16,9 @@ PACKAGE = ROOT / "evolgen"
 
 LAYERS = [
     {"errors"},
-    {"records", "spool", "runner", "recipes"},
+    {"records", "spool", "runner", "recipes", "usage"},
     {"config"},
-    {"parsing", "prompts", "store"},
+    {"parsing", "prompts", "store", "prices"},
     {"asking", "curate", "formats"},
     {"pipelines", "backends", "engine"},
     {"report"},

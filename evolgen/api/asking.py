@@ -12,9 +12,12 @@ from evolgen.backends.scripted import Script
 from evolgen.backends.teachers import Teachers
 from evolgen.config import EMBEDDED_MODEL, Endpoint
 from evolgen.engine.ask import Asker
+from evolgen.engine.budget import Spending
 from evolgen.engine.embed import Embedded, embed_all
 from evolgen.engine.events import Fetching, Notice
 from evolgen.engine.limits import Backoff
+from evolgen.errors import UsageError
+from evolgen.prices import Prices
 from evolgen.store import Store
 
 
@@ -39,6 +42,12 @@ def open_asker(
     stack.callback(store.close)
     if not teachers.named:
         watch(Notice(f"no --model given: using {EMBEDDED_MODEL}, which is there to try the pipeline"))
+    prices = watch.prices = Prices(config.prices)
+    for teacher in roles.values():
+        if teacher.free:
+            prices.free(teacher.name)
+        elif config.max_usd is not None and prices.of(teacher.name) is None:
+            raise UsageError(f"--max-usd: the price of {teacher.name} is unknown; give it with --prices FILE")
     asker = Asker(
         store,
         roles,
@@ -47,7 +56,12 @@ def open_asker(
         backoff=backoff,
         give_up=config.give_up,
         offline=config.offline,
-        max_requests=config.max_requests,
+        spending=Spending(
+            config.max_requests,
+            config.max_total_tokens,
+            config.max_usd,
+            {role: prices.of(teacher.name) for role, teacher in roles.items()},
+        ),
     )
     stack.callback(asker.close)
     return asker

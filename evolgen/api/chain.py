@@ -151,11 +151,20 @@ def _sources(stages: Sequence[Stage]) -> Iterator[Any]:
 
 
 def _with_budget(config: Any, recipe: Recipe, done: Sequence[Summary]) -> Any:
-    """The settings of a stage, with what earlier stages left of a budget that all share."""
-    budget = recipe.shared.get("max_requests")
-    if not isinstance(config, Endpoint) or budget is None or config.max_requests != budget:
+    """The settings of a stage, with what earlier stages left of the budgets that all share."""
+    if not isinstance(config, Endpoint):
         return config
-    return config.model_copy(update={"max_requests": max(0, budget - sum(summary.requests for summary in done))})
+    spent: dict[str, float] = {
+        "max_requests": sum(summary.requests for summary in done),
+        "max_total_tokens": sum(summary.tokens.total for summary in done),
+        "max_usd": sum(summary.cost_usd or 0.0 for summary in done),
+    }
+    left = {
+        name: max(0, budget - spent[name])
+        for name in spent
+        if (budget := recipe.shared.get(name)) is not None and getattr(config, name) == budget
+    }
+    return config.model_copy(update=left)
 
 
 def _fitting(command: str, more: dict[str, Any]) -> dict[str, Any]:
@@ -196,11 +205,22 @@ def _summary(files: OutputFiles, done: Sequence[Summary], started: float, stoppe
             },
             "oldest_replayed": min(oldest, default=None),
             "store": next((stage.store for stage in done if stage.store is not None), None),
+            **_costs(done, accepted),
             "seconds": round(seconds, 3),
             "rows_per_second": round((accepted + rejected) / max(seconds, 0.001), 1),
             "stages": tuple(done),
         }
     )
+
+
+def _costs(done: Sequence[Summary], accepted: int) -> dict[str, Any]:
+    asked = {f"{number}-{stage.pipeline}": stage.cost_usd for number, stage in enumerate(done, start=1) if stage.store}
+    cost = None if None in asked.values() else sum(each or 0.0 for each in asked.values())
+    return {
+        "cost_usd": cost,
+        "costs_usd": asked,
+        "cost_per_row_usd": None if cost is None or not accepted else cost / accepted,
+    }
 
 
 def _added(counts: Any) -> dict[str, int]:

@@ -18,6 +18,7 @@ from evolgen.config import Config, explain_invalid
 from evolgen.engine.events import Event, Observer, Tally
 from evolgen.engine.output import OutputFiles
 from evolgen.errors import Interrupted, UsageError
+from evolgen.prices import Prices
 from evolgen.report.summary import Summary
 
 TOLD_EVERY = 1024
@@ -28,11 +29,12 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 class Watch:
-    """One observer for all who want to know; the tally hears first."""
+    """One observer for all who want to know; the tally hears first. A run that asks knows its models' `prices`."""
 
     def __init__(self, observer: Observer | None) -> None:
         self.started = time.time()
         self.tally = Tally()
+        self.prices: Prices | None = None
         self._observers: list[Observer] = [self.tally] if observer is None else [self.tally, observer]
 
     def also(self, observer: Observer) -> None:

@@ -188,6 +188,7 @@ class _Curation:
             self.watch.tally,
             pipeline=self._name,
             files=self._output.files,
+            prices=self.watch.prices,
             seconds=time.time() - self.watch.started,
         )
         self._output.publish(manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz")) | facts)

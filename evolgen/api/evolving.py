@@ -67,7 +67,7 @@ async def evolve_async(
             observer=observer,
             backoff=backoff,
         )
-        session.watch(Planned(len(seeds) * (config.rounds + config.include_seeds), config.n))
+        session.watch(Planned(len(seeds) * (config.rounds + config.include_seeds), config.n, session.watch.prices))
         committer = Committer(
             session.output, session.watch, known=KnownQuestions(seeds), keep=config.keep, target=config.n
         )

@@ -83,7 +83,7 @@ async def self_instruct_async(
             observer=observer,
             backoff=backoff,
         )
-        session.watch(Planned(0, config.n))
+        session.watch(Planned(0, config.n, session.watch.prices))
         committer = Committer(session.output, session.watch, known=KnownAnswers(), target=config.n)
         committer.reject_input(seeds.rejects())
         return await session.run(

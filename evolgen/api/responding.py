@@ -64,7 +64,7 @@ async def respond_async(
             observer=observer,
             backoff=backoff,
         )
-        session.watch(Planned(len(prompts) * config.samples, None))
+        session.watch(Planned(len(prompts) * config.samples, None, session.watch.prices))
         committer = Committer(session.output, session.watch, known=KnownAnswers())
         committer.reject_input(prompts.rejects())
         visits = (pipeline.Visit(prompt, sample) for sample in range(config.samples) for prompt in prompts)

@@ -80,12 +80,14 @@ class Session:
             store=self.config.store,
             stopped=stopped,
             delivered=delivered,
+            prices=self.watch.prices,
             seconds=time.time() - self.watch.started,
         )
         if summary.published:
             models = {role: dict(teacher.identity) for role, teacher in self.roles.items()}
+            prices = {} if self.watch.prices is None else self.watch.prices.dates
             told = manifest(self.config, summary, self.watch.started, ("openai", "pydantic"))
-            self.output.publish(told | {"models": models, "prompts": dict(prompts)})
+            self.output.publish(told | {"models": models, "prompts": dict(prompts), "prices": prices})
         return summary
 
 

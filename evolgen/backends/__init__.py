@@ -59,7 +59,8 @@ class Teacher:
 
     `name` is shown in rows, `wire_name` is what a backend is asked for, and `identity` enters every key. The `backends`
     are replicas, each with the same `limits`: which of them answers makes no difference. Teachers at the same endpoints
-    share them. A call for embeddings holds up to `embed_characters` of text, or one text that is longer.
+    share them. A call for embeddings holds up to `embed_characters` of text, or one text that is longer. Calls to a
+    model on this machine are `free`.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Teacher:
     backends: tuple[Backend, ...]
     limits: Limits
     embed_characters: int = 100_000
+    free: bool = False
 
     @property
     def concurrency(self) -> int:

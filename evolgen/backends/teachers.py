@@ -116,4 +116,5 @@ class Teachers:
             identity=identity | {"model": name},
             backends=backends,
             limits=Limits(concurrency, self._settings.rpm, self._settings.tpm),
+            free=not any(isinstance(backend, OpenAIBackend) for backend in backends),
         )

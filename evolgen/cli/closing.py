@@ -103,6 +103,8 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
         f"{summary.requests} requests in {summary.seconds:.1f} s, {tokens.prompt:,} prompt tokens "
         f"({tokens.cached_prompt:,} cached), {tokens.completion:,} completion tokens"
     )
+    if summary.tokens.total:
+        yield _cost(summary)
     if summary.no_verdict and summary.pipeline == "evol-instruct":
         yield f"{summary.no_verdict} rows were kept although the judge gave no readable verdict"
     elif summary.no_verdict:
@@ -112,6 +114,13 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
     oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""
     yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
     yield from _files(summary)
+
+
+def _cost(summary: Summary) -> str:
+    if summary.cost_usd is None:
+        return "cost unknown: there is no price for the model, or no count of tokens (--prices FILE)"
+    each = "" if summary.cost_per_row_usd is None else f", {summary.cost_per_row_usd:.5f} a row"
+    return f"cost ${summary.cost_usd:.4f}{each}"
 
 
 def _files(summary: Summary) -> Iterable[str]:

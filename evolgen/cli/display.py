@@ -84,12 +84,18 @@ class Display:
         rate = tally.answers / max(0.001, time.monotonic() - self._started)
         text = (
             f"{tally.accepted} accepted, {tally.rejected} rejected | {tally.requests} requests ({rate:.1f} answers/s), "
-            f"{tally.replayed} replayed | {tokens:,} tokens{self._forecast(tally)}"
+            f"{tally.replayed} replayed | {tokens:,} tokens{self._cost(tally)}{self._forecast(tally)}"
         )
         if self._console.is_terminal:
             self._progress.update(task, description=text, completed=done)
         else:
             self._say(f"{text}{self._time_left(done)}")
+
+    def _cost(self, tally: Tally) -> str:
+        """What was paid so far, where that is known."""
+        costs = {} if self._plan.prices is None else tally.cost(self._plan.prices)
+        total = sum(cost or 0.0 for cost in costs.values())
+        return "" if None in costs.values() or not total else f", ${total:.4f}"
 
     def _forecast(self, tally: Tally) -> str:
         """The yield so far, and what it says of a run for a number of rows."""

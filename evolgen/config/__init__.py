@@ -102,6 +102,16 @@ class Endpoint(Config):
     max_requests: int | None = Field(
         default=None, ge=0, description="Stop cleanly before more calls than this are paid."
     )
+    max_total_tokens: int | None = Field(
+        default=None, ge=0, description="Stop cleanly before more tokens than this are paid, calls in flight included."
+    )
+    max_usd: float | None = Field(
+        default=None, ge=0, description="Stop cleanly before more dollars than this are paid, calls in flight included."
+    )
+    prices: Path | None = Field(
+        default=None,
+        description="A table of prices (TOML) that goes before the shipped one; docs/teachers.md shows it.",
+    )
     offline: bool = Field(default=False, description="Ask nothing: every answer must be in the store.")
     store: Path = Field(default=Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
 

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 from evolgen.asking import Answer, Request, Role
-from evolgen.backends import Backend, Response, Teacher
+from evolgen.backends import Backend, Embeddings, Response, Teacher
+from evolgen.engine.budget import Budget, Reservation, Spending
 from evolgen.engine.events import Asked, Failed, Observer, Replayed, StopRequested, Stored
 from evolgen.engine.fleet import Fleet
 from evolgen.engine.keep import GroupCommit
@@ -31,6 +32,7 @@ from evolgen.errors import (
     Unreachable,
 )
 from evolgen.store import Answers
+from evolgen.usage import read_usage
 
 R = TypeVar("R")
 K = TypeVar("K")
@@ -60,7 +62,7 @@ class Asker:
         backoff: Backoff | None = None,
         give_up: float = 1800.0,
         offline: bool = False,
-        max_requests: int | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self.stopped: EvolgenError | None = None
         self.answered = 0
@@ -73,8 +75,7 @@ class Asker:
         self._give_up = give_up
         self._fleets = {teacher.backends: self._fleet(teacher) for teacher in teachers.values()}
         self._offline = offline
-        self._requests_left = max_requests
-        self._max_requests = max_requests
+        self._budget = Budget(spending or Spending())
         self._stopping = asyncio.Event()
         self._in_flight: dict[bytes, asyncio.Future[Answer]] = {}
         self._tokens = TokenEstimate()
@@ -97,6 +98,7 @@ class Asker:
     def halt(self) -> None:
         """Ask nothing more because the work is done: a stop without a reason."""
         self._stopping.set()
+        self._budget.close()
         for fleet in self._fleets.values():
             fleet.close(Halt())
 
@@ -129,6 +131,7 @@ class Asker:
                 lambda backend: backend.complete(teacher.wire_name, request),
                 keep,
                 tokens=self._tokens.of(request),
+                reservation=self._budget.reservation(request.role, request),
             )
         except BaseException as error:
             future.set_exception(Halt() if isinstance(error, asyncio.CancelledError) else error)
@@ -172,27 +175,35 @@ class Asker:
         keep: Callable[[R], Awaitable[K]],
         *,
         tokens: float,
+        reservation: Reservation | None = None,
         attempts: int | None = None,
         divisible: bool = False,
     ) -> K:
         """Make a call, as often as it takes; `keep` stores the answer while the call holds its place.
 
-        `tokens` is how many it is estimated to take. Raises Refused, Unanswered (after so many `attempts`; default:
-        those of the run) or Halt. A refused call that is `divisible` will be made again in parts.
+        `tokens` is how many it is estimated to take, `reservation` what it may take at the most (default: a prompt of
+        so many tokens). Raises Refused, Unanswered (after so many `attempts`; default: those of the run) or Halt. A
+        refused call that is `divisible` will be made again in parts.
         """
+        wanted = reservation or self._budget.reserving(role, tokens, 0.0)
         most = self._attempts if attempts is None else min(attempts, self._attempts)
         fleet = self._fleets[self._teachers[role].backends]
         began = _now()
         for attempt in itertools.count(1):
             replica = await fleet.enter(position, tokens)
+            number = 0
             try:
+                number = await self._take(wanted)
                 outcome = await self._attempt(attempt, role, partial(call, replica.backend))
                 if not isinstance(outcome, TeacherError):
-                    took = self._tokens.learn(role, outcome)
-                    fleet.answered(replica, 0.0 if took is None else took - tokens)
+                    usage = read_usage(usage_of(outcome))
+                    self._tokens.learn(role, usage)
+                    self._budget.settle(number, role, usage)
+                    fleet.answered(replica, 0.0 if usage is None else usage.total - tokens)
                     return await keep(outcome)
                 fleet.failed(replica, outcome)
             finally:
+                self._budget.give_back(number)
                 fleet.leave(replica)
             self._judge(outcome, fleet)
             # a connection that fails is the question's own fault only if the endpoint was there in the meantime
@@ -215,12 +226,11 @@ class Asker:
             self.stop(_late(error))
             raise Halt from error
         self.answered += len(answers)
-        self._observe(Stored(role, usage if isinstance(usage, dict) else {}, len(answers)))
+        self._observe(Stored(role, self._teachers[role].name, read_usage(usage), len(answers)))
         return [kept.answer for kept in stored]
 
     async def _attempt(self, attempt: int, role: Role, call: Callable[[], Awaitable[R]]) -> R | TeacherError:
         """One call: what it brought, or the error that it ended in."""
-        self._spend()
         self._observe(Asked(role, attempt))
         try:
             return await call()
@@ -250,14 +260,16 @@ class Asker:
         pauses = (self._backoff.first, self._backoff.most)
         return Fleet([Replica(backend, teacher.limits, pauses) for backend in teacher.backends], self._observe)
 
-    def _spend(self) -> None:
-        if self._stopping.is_set():
+    async def _take(self, wanted: Reservation) -> int:
+        """Reserve what a call may take; a budget that is reached stops the run."""
+        if self.halted:
             raise Halt
-        if self._requests_left is not None:
-            if self._requests_left == 0:
-                self.stop(BudgetReached(f"--max-requests {self._max_requests}: all of them are spent; {GO_ON}"))
-                raise Halt
-            self._requests_left -= 1
+        try:
+            return await self._budget.take(wanted)
+        except BudgetReached as reached:
+            if not self.halted:
+                self.stop(reached)
+            raise Halt from reached
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the run stops meanwhile."""
@@ -270,6 +282,12 @@ class Asker:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def usage_of(outcome: object) -> object:
+    """What an endpoint says a call took, of a response or of embeddings."""
+    answer = outcome.call if isinstance(outcome, Embeddings) else outcome
+    return answer.get("usage") if isinstance(answer, Mapping) else None
 
 
 def _late(error: EvolgenError) -> EvolgenError:

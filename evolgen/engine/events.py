@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from evolgen.asking import Role
 from evolgen.errors import EvolgenError, TeacherError
+from evolgen.prices import Prices
 from evolgen.records import Record, Rejection
+from evolgen.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The run begins: it is to give `rows` accepted rows, or (without a target) `candidates` candidates."""
+    """The run begins: it is to give `rows` accepted rows, or (without a target) `candidates` candidates.
+
+    `prices` are those of the models that it asks.
+    """
 
     candidates: int
     rows: int | None
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A call's answer is in the store; `usage` is the endpoint's count of tokens.
+    """A call's answer, by a model, is in the store; `usage` is the endpoint's count of tokens, if it gives one.
 
     `answers` is how many questions it answers: one call asks for the embeddings of many texts.
     """
 
     role: Role
-    usage: Mapping[str, Any]
+    model: str
+    usage: Usage | None
     answers: int = 1
 
 
@@ -141,7 +148,8 @@ Observer: TypeAlias = Callable[[Event], None]
 class Tally:
     """The numbers of a run, kept by watching its events.
 
-    Tokens are as the endpoint counts them; `cached_tokens` are those of the prompt that it had in its cache.
+    Tokens are as the endpoint counts them; `cached_tokens` are those of the prompt that it had in its cache. `paid` are
+    those of each (role, model), and `uncounted` those (role, model) of whose answers some came without a count.
     """
 
     requests: int = 0
@@ -160,6 +168,8 @@ class Tally:
     by_stage: Counter[str] = field(default_factory=Counter)
     by_rule: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    paid: dict[tuple[str, str], Usage] = field(default_factory=dict)
+    uncounted: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def rejected(self) -> int:
@@ -173,10 +183,10 @@ class Tally:
             case Failed(error=error):
                 self.in_flight -= 1
                 self.failed_calls[error.rule] += 1
-            case Stored(usage=usage, answers=answers):
+            case Stored(role=role, model=model, usage=usage, answers=answers):
                 self.in_flight -= 1
                 self.answers += answers
-                self._count_tokens(usage)
+                self._count_tokens(role, model, usage)
             case Replayed(created=created):
                 self.replayed += 1
                 self.oldest = created if self.oldest is None else min(self.oldest, created)
@@ -195,11 +205,25 @@ class Tally:
                 self.parsed += rejection.stage != "input"
                 self._count(rejection)
 
-    def _count_tokens(self, usage: Mapping[str, Any]) -> None:
-        details = usage.get("prompt_tokens_details")
-        self.prompt_tokens += _number(usage, "prompt_tokens")
-        self.completion_tokens += _number(usage, "completion_tokens")
-        self.cached_tokens += _number(details, "cached_tokens") if isinstance(details, Mapping) else 0
+    def cost(self, prices: Prices) -> dict[str, float | None]:
+        """Dollars by role; None where a model's price, or what a call took, is unknown."""
+        costs: dict[str, float | None] = {}
+        for (role, model), usage in self.paid.items():
+            price = prices.of(model)
+            known = price is not None and (role, model) not in self.uncounted
+            before = costs.get(role, 0.0)
+            costs[role] = before + price.of(*usage) if price and known and before is not None else None
+        return costs
+
+    def _count_tokens(self, role: str, model: str, usage: Usage | None) -> None:
+        self.paid.setdefault((role, model), Usage(0, 0, 0))
+        if usage is None:
+            self.uncounted.add((role, model))
+            return
+        self.paid[role, model] = Usage(*map(sum, zip(self.paid[role, model], usage, strict=True)))
+        self.prompt_tokens += usage.prompt
+        self.completion_tokens += usage.completion
+        self.cached_tokens += usage.cached
 
     def _count(self, rejection: Rejection | None) -> None:
         self.candidates += 1
@@ -208,9 +232,3 @@ class Tally:
         else:
             self.by_stage[rejection.stage] += 1
             self.by_rule[rejection.rule] += 1
-
-
-def _number(usage: Mapping[str, Any], name: str) -> int:
-    """An endpoint's count; whatever isn't a count is 0, for a statistic must not end a run."""
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

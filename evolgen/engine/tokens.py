@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from evolgen.asking import Request, Role
+from evolgen.usage import Usage
 
 CHARACTERS = 4
 """Characters of a prompt in a token, roughly."""
@@ -26,15 +27,11 @@ class TokenEstimate:
         most = answer if request.max_tokens is None else min(answer, request.max_tokens)
         return prompt_tokens(request) + most
 
-    def learn(self, role: Role, response: object) -> float | None:
-        """The tokens that a call took, by the endpoint's own count; None where it doesn't say."""
-        usage = response.get("usage") if isinstance(response, dict) else getattr(response, "call", {}).get("usage")
-        if not isinstance(usage, dict):
-            return None
-        prompt, answer = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-        self._answers[role] += 1
-        self._tokens[role] += answer
-        return float(prompt + answer)
+    def learn(self, role: Role, usage: Usage | None) -> None:
+        """What a call took, by the endpoint's own count."""
+        if usage is not None:
+            self._answers[role] += 1
+            self._tokens[role] += usage.completion
 
 
 def prompt_tokens(request: Request) -> float:
@@ -44,7 +41,3 @@ def prompt_tokens(request: Request) -> float:
     3.25
     """
     return sum(len(text) for _, text in request.messages) / CHARACTERS + len(request.prompt or "") / CHARACTERS
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from evolgen.engine.events import Tally
 from evolgen.engine.output import OutputFiles
 from evolgen.errors import EvolgenError
+from evolgen.prices import Prices
 
 
 class Tokens(BaseModel):
@@ -24,10 +25,12 @@ class Tokens(BaseModel):
 class Summary(BaseModel):
     """What came of a command.
 
-    `accepted + rejected == candidates`. `requests` are the calls that this run sent, `replayed` the answers
-    that it took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row
-    of the output needed. `masked` rows were accepted with something masked in them. `complete` tells whether the run
-    did all it was asked to; if not, `stopped` says why. Of a chain `stages` are the summaries of its commands.
+    `accepted + rejected == candidates`. `requests` are the calls that this run sent, `replayed` the answers that it
+    took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row of the output
+    needed. `cost_usd` is what this run paid, None where a price or a count of tokens is unknown; `costs_usd` the same
+    by role (of a chain by stage), `cost_per_row_usd` by accepted row. `masked` rows were accepted with something masked
+    in them. `complete` tells whether the run did all it was asked to; if not, `stopped` says why. Of a chain `stages`
+    are the summaries of its commands.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +58,8 @@ class Summary(BaseModel):
     surplus: int
     tokens: Tokens
     cost_usd: float | None
+    costs_usd: dict[str, float | None]
+    cost_per_row_usd: float | None
     seconds: float
     rows_per_second: float
     stages: tuple[Summary, ...] = ()
@@ -69,8 +74,14 @@ def summarize(
     store: Path | None = None,
     stopped: EvolgenError | None = None,
     delivered: int = 0,
+    prices: Prices | None = None,
 ) -> Summary:
-    """The summary of what a tally counted; `delivered` is how many answers lineages were given."""
+    """The summary of what a tally counted; `delivered` is how many answers lineages were given.
+
+    `prices` are those of the models that were asked, if any were.
+    """
+    costs = {} if prices is None else tally.cost(prices)
+    cost = None if prices is None or None in costs.values() else sum(cost for cost in costs.values() if cost)
     return Summary(
         pipeline=pipeline,
         out=files.accepted,
@@ -99,7 +110,9 @@ def summarize(
             completion=tally.completion_tokens,
             total=tally.prompt_tokens + tally.completion_tokens,
         ),
-        cost_usd=None,
+        cost_usd=cost,
+        costs_usd=costs,
+        cost_per_row_usd=None if cost is None or not tally.accepted else cost / tally.accepted,
         seconds=round(seconds, 3),
         rows_per_second=round(tally.candidates / max(seconds, 0.001), 1),
     )

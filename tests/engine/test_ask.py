@@ -12,6 +12,7 @@ from evolgen.asking import Request
 from evolgen.backends import Embeddings, Limits, Response, Teacher
 from evolgen.backends.scripted import response
 from evolgen.engine.ask import Asker, Halt
+from evolgen.engine.budget import Spending
 from evolgen.engine.events import Event, Failed, StopRequested, Tally
 from evolgen.engine.limits import Backoff
 from evolgen.errors import (
@@ -153,7 +154,7 @@ async def test_denial_stops_the_run(store: Store, answers_before: int, exit_code
 async def test_a_budget_is_never_passed(store: Store) -> None:
     backend = Fake(response("ok"))
     events: list[Event] = []
-    engine = asker(backend, store, events, max_requests=3)
+    engine = asker(backend, store, events, spending=Spending(max_requests=3))
     outcomes = await asyncio.gather(*(engine.ask(i, ask_for(str(i))) for i in range(6)), return_exceptions=True)
     assert backend.calls == 3
     assert sum(isinstance(outcome, Halt) for outcome in outcomes) == 3

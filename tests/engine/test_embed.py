@@ -21,6 +21,7 @@ from evolgen.backends.scripted import ScriptedBackend, response
 from evolgen.backends.teachers import Teachers
 from evolgen.config import Endpoint
 from evolgen.engine.ask import Asker, Halt
+from evolgen.engine.budget import Spending
 from evolgen.engine.embed import TEXTS, Embedded, embed, embed_all
 from evolgen.engine.events import Asked, Event, Failed, StopRequested, Tally
 from evolgen.engine.limits import Backoff
@@ -231,7 +232,7 @@ async def test_a_budget_counts_calls_and_the_next_run_goes_on(teacher: Teacher, 
     texts = numbered(5 * TEXTS)
     events: list[Event] = []
     with pytest.raises(BudgetReached):
-        await run(teacher, store, texts, events=events, max_requests=3)
+        await run(teacher, store, texts, events=events, spending=Spending(max_requests=3))
     assert len(teacher.calls) == 3
     assert sum(isinstance(event, StopRequested) for event in events) == 1
     await run(teacher, store, texts)

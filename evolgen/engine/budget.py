@@ -1,0 +1,116 @@
+"""How much a run may spend: each call reserves what it may take at the most, and gives back what it did not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evolgen.asking import Request, Role
+from evolgen.errors import GO_ON, BudgetReached
+from evolgen.prices import Price
+from evolgen.usage import Usage
+
+LONGEST_ANSWER = 2048
+"""Tokens that are reserved for an answer where a question doesn't limit it."""
+
+BYTES = 3
+"""UTF-8 bytes of a prompt that are reserved as a token: less than there are in one, in nearly all texts."""
+
+PER_MESSAGE = 8
+"""Tokens that a chat template adds to a message, at the most."""
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Tokens and dollars that a call may take at the most."""
+
+    tokens: float
+    usd: float
+
+
+@dataclass(frozen=True)
+class Spending:
+    """The limits of a run, each None where there is none, and the price of the model of each role where it is known."""
+
+    max_requests: int | None = None
+    max_total_tokens: int | None = None
+    max_usd: float | None = None
+    prices: Mapping[Role, Price | None] | None = None
+
+    def price(self, role: Role) -> Price | None:
+        return (self.prices or {}).get(role)
+
+
+class Budget:
+    """What is spent, and what the calls in flight may still take."""
+
+    def __init__(self, limits: Spending) -> None:
+        self._limits = limits
+        self._requests = 0
+        self._tokens = self._usd = 0.0
+        self._reserved: dict[int, Reservation] = {}
+        self._numbers = 0
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def reservation(self, role: Role, request: Request) -> Reservation:
+        """What a question may take."""
+        messages = [text for _, text in request.messages] or [request.prompt or ""]
+        prompt = sum(len(text.encode("utf-8", "replace")) / BYTES + PER_MESSAGE for text in messages)
+        return self.reserving(role, prompt, request.max_tokens or LONGEST_ANSWER)
+
+    def reserving(self, role: Role, prompt: float, answer: float) -> Reservation:
+        """So many tokens of a prompt and its answer."""
+        price = self._limits.price(role)
+        return Reservation(prompt + answer, 0.0 if price is None else price.of(prompt, 0, answer))
+
+    async def take(self, wanted: Reservation) -> int:
+        """Wait until a call fits beside those in flight; returns its number.
+
+        Raises BudgetReached if it fits no more, or after `close`.
+        """
+        limits = self._limits
+        if limits.max_requests is not None and self._requests >= limits.max_requests:
+            raise BudgetReached(f"--max-requests {limits.max_requests}: all of them are spent; {GO_ON}")
+        while self._closed or (problem := self._problem(wanted)) is not None:
+            if self._closed or not self._reserved:
+                raise BudgetReached("the run is stopping" if self._closed else f"{problem}; {GO_ON}")
+            self._changed.clear()
+            await self._changed.wait()
+        self._numbers += 1
+        self._requests += 1
+        self._reserved[self._numbers] = wanted
+        return self._numbers
+
+    def settle(self, number: int, role: Role, usage: Usage | None) -> None:
+        """A call is answered: where the endpoint doesn't say what it took, it took what was reserved."""
+        reserved = self._reserved.pop(number)
+        price = self._limits.price(role)
+        self._tokens += reserved.tokens if usage is None else usage.total
+        self._usd += reserved.usd if usage is None or price is None else price.of(*usage)
+        self._changed.set()
+
+    def give_back(self, number: int) -> None:
+        """A call failed: it took nothing."""
+        if self._reserved.pop(number, None) is not None:
+            self._changed.set()
+
+    def close(self) -> None:
+        """The run is stopping: nobody waits any longer."""
+        self._closed = True
+        self._changed.set()
+
+    def _problem(self, wanted: Reservation) -> str | None:
+        limits, in_flight = self._limits, self._reserved.values()
+        if limits.max_total_tokens is not None:
+            reserved = sum(each.tokens for each in in_flight) + wanted.tokens
+            if self._tokens + reserved > limits.max_total_tokens:
+                spent = f"{self._tokens:,.0f} are spent"
+                return f"--max-total-tokens {limits.max_total_tokens}: {spent}, a call may take {wanted.tokens:,.0f}"
+        if limits.max_usd is not None:
+            reserved = sum(each.usd for each in in_flight) + wanted.usd
+            if self._usd + reserved > limits.max_usd:
+                spent = f"{self._usd:.4f} are spent"
+                return f"--max-usd {limits.max_usd:g}: {spent}, a call may cost {wanted.usd:.4f}"
+        return None
