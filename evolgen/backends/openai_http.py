@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from evolgen.asking import Request, message_text
 from evolgen.backends import Embeddings, Response
+from evolgen.backends.address import Address, hidden
 from evolgen.backends.retry_after import retry_after
 from evolgen.backends.vectors import read_embeddings
 from evolgen.config import public_url
@@ -53,6 +54,7 @@ class OpenAIBackend:
         self._timeout = timeout
         self._connections = connections
         self._client: openai.AsyncOpenAI | None = None
+        self._secrets: tuple[str, ...] = ()
         self._refused: defaultdict[str, set[str]] = defaultdict(set)
         self._refused_embedding: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -113,14 +115,19 @@ class OpenAIBackend:
         import httpx2  # what the openai client is made of
         import openai
 
+        address = Address.read(self._base_url)
+        key = self._key()
+        self._secrets = (key, *address.secrets)
+        headers: dict[str, Any] = {f"X-Stainless-{name}": openai.Omit() for name in TELEMETRY}
         limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
         try:
             self._client = openai.AsyncOpenAI(
-                base_url=self._base_url,
-                api_key=self._key(),
+                base_url=address.url,
+                api_key=key,
                 max_retries=0,
                 timeout=self._timeout,
-                default_headers={f"X-Stainless-{name}": openai.Omit() for name in TELEMETRY},  # type: ignore[misc]
+                default_headers=headers | address.headers,
+                default_query=address.query,
                 http_client=openai.DefaultAioHttpClient(limits=limits, trust_env=not _is_loopback(self._base_url)),
             )
         except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
@@ -128,6 +135,25 @@ class OpenAIBackend:
         return self._client
 
     async def _post(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> object:
+        """One HTTP call; what it failed with is told without the secrets that an endpoint may have told back."""
+        try:
+            return await self._posted(client, path, body)
+        except TeacherError as error:
+            told = hidden(str(error), self._secrets)
+            if told == str(error) and not self._tells(error.__cause__):
+                raise
+            error.args = (told,)
+            raise error from None
+
+    def _tells(self, error: BaseException | None) -> bool:
+        """Whether an error, or one that it came from, holds a secret."""
+        while error is not None:
+            if hidden(str(error), self._secrets) != str(error):
+                return True
+            error = error.__cause__ or error.__context__
+        return False
+
+    async def _posted(self, client: openai.AsyncOpenAI, path: str, body: dict[str, Any]) -> object:
         import aiohttp
         import httpx2
         import openai

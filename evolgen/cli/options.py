@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from evolgen.config import Config
@@ -51,6 +52,8 @@ def settings_command(model: type[Config], call: Callable[..., None], **extra: An
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind = _plain_type(field.annotation)
+    if kind is float and any(isinstance(each, BeforeValidator) for each in field.metadata):
+        kind = str  # what the config reads for itself, such as "30m"
     required = field.is_required()
     default = field.default if isinstance(field.default, int | float | str | Path) else None
     shown = str(default) if default not in (None, False) else None

@@ -129,6 +129,8 @@ def test_offline_proves_or_says_what_is_missing() -> None:
         (["seeds.txt", "--rounds", "0"], "rounds: Input should be greater"),
         (["seeds.txt", "--temperature", "3"], "temperature: Input should be less"),
         (["seeds.txt", "--keep", "some"], "some"),
+        (["seeds.txt", "--give-up", "soon"], "'soon' is no time such as 90, 30m or 2h"),
+        (["seeds.txt", "--rpm", "0"], "rpm: Input should be greater"),
         (["seeds.txt", "--model", "scripted:gone.jsonl"], "script gone.jsonl: can't be read"),
         (["seeds.txt", "--model", "local:gone.gguf"], "local:gone.gguf: there is no such file"),
         (["seeds.txt", "--model", "local:seeds.txt"], "this is not a GGUF file"),
