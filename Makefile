@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench soak clean
 
 demo: .venv/.demo
 	$(BIN)/evolgen models pull smollm2-135m
@@ -35,3 +35,6 @@ clean:
 .venv/.dev: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,local,language,semantic]'
 	@touch $@
+
+soak: .venv/.dev
+	$(BIN)/python -m tests.soak

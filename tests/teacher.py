@@ -124,6 +124,10 @@ class Drop(Exception):
     """Raised by a reply to drop the connection instead of answering."""
 
 
+class Cut(Exception):
+    """Raised by a reply to drop the connection in the middle of an answer."""
+
+
 class Teacher:
     """Serves `reply` in a thread of its own; a context manager.
 
@@ -190,6 +194,13 @@ class Teacher:
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
             return await self.reply(body)
+        except Cut:
+            begun = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "5000"})
+            await begun.prepare(request)
+            await begun.write(b'{"choices": [{"message": {"content": "half of an')
+            if request.transport is not None:
+                request.transport.close()
+            return begun
         except Drop:
             if request.transport is not None:
                 request.transport.close()

@@ -194,6 +194,7 @@ class Asker:
             number = 0
             try:
                 number = await self._take(wanted)
+                sent = _now()
                 outcome = await self._attempt(attempt, role, partial(call, replica.backend))
                 if not isinstance(outcome, TeacherError):
                     usage = read_usage(usage_of(outcome))
@@ -201,7 +202,7 @@ class Asker:
                     self._budget.settle(number, role, usage)
                     fleet.answered(replica, 0.0 if usage is None else usage.total - tokens)
                     return await keep(outcome)
-                fleet.failed(replica, outcome)
+                fleet.failed(replica, outcome, sent)
             finally:
                 self._budget.give_back(number)
                 fleet.leave(replica)

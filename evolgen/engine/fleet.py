@@ -41,13 +41,13 @@ class Fleet:
         replica.answered(_now(), tokens_beyond)
         self._note_life()
 
-    def failed(self, replica: Replica, error: TeacherError) -> None:
-        """A call failed: what that says of its endpoint."""
+    def failed(self, replica: Replica, error: TeacherError, sent: float) -> None:
+        """A call that was sent at some time failed: what that says of its endpoint."""
         if not isinstance(error, ConnectionFailed):
             replica.alive(_now())
             self._note_life()
             if isinstance(error, Unanswered) and error.rule in PUSHING_BACK:
-                replica.pushed_back(_now(), error.retry_after)
+                replica.pushed_back(_now(), error.retry_after, sent)
             return
         replica.unreachable(_now())
         if self._silent_since is None:

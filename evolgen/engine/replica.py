@@ -111,11 +111,11 @@ class Replica:
         self.down = self._probing = False
         self._strikes = 0
 
-    def pushed_back(self, now: float, retry_after: float | None) -> None:
-        """It is asked too much."""
+    def pushed_back(self, now: float, retry_after: float | None, sent: float) -> None:
+        """It is asked too much, says the failure of a call that was sent at some time."""
         began, ends = self._window
-        if now < ends:
-            return  # that call went out before the width was halved
+        if now < ends or sent < began:
+            return  # one halving a Retry-After, and none for calls that went out before the last one
         if retry_after and ends > -math.inf and self._last_answer < began:
             self._paused_until = now + retry_after
         self._width = max(1.0, self._width / 2)

@@ -21,21 +21,31 @@ def replica(concurrency: int = 32, **limits: Any) -> Replica:
 def test_its_width_is_halved_once_for_all_calls_that_were_in_flight_together() -> None:
     busy = replica()
     for _ in range(20):
-        busy.pushed_back(10.0, 2.0)
+        busy.pushed_back(10.0, 2.0, sent=10.0)
     assert busy.width == 16
-    busy.pushed_back(11.9, 2.0)
+    busy.pushed_back(11.9, 2.0, sent=11.9)
     assert busy.width == 16, "once a Retry-After"
     busy.answered(11.95, 0.0)
-    busy.pushed_back(12.0, 2.0)
+    busy.pushed_back(12.0, 2.0, sent=12.0)
     assert busy.width == 8
-    busy.pushed_back(12.1 + CALM, None)
+    busy.pushed_back(12.1 + CALM, None, sent=12.1 + CALM)
     assert busy.width == 4
+
+
+def test_calls_that_went_out_before_the_last_halving_say_nothing_new() -> None:
+    """Timeouts come long after their calls went out, and not all at the same time."""
+    busy = replica()
+    for late in range(0, 60, 5):
+        busy.pushed_back(120.0 + late, None, sent=float(late))
+    assert busy.width == 16
+    busy.pushed_back(200.0, None, sent=150.0)
+    assert busy.width == 8
 
 
 def test_its_width_goes_up_by_one_for_each_width_of_answers_and_never_beyond_its_limit() -> None:
     busy = replica(8)
-    busy.pushed_back(0.0, None)
-    busy.pushed_back(10.0, None)
+    busy.pushed_back(0.0, None, sent=0.0)
+    busy.pushed_back(10.0, None, sent=10.0)
     assert busy.width == 2
     for _ in range(3):
         busy.answered(11.0, 0.0)
@@ -48,18 +58,18 @@ def test_its_width_goes_up_by_one_for_each_width_of_answers_and_never_beyond_its
 def test_its_width_never_falls_below_one() -> None:
     busy = replica(3)
     for time in range(0, 100, 10):
-        busy.pushed_back(float(time), 1.0)
+        busy.pushed_back(float(time), 1.0, sent=float(time))
     assert busy.width == 1
 
 
 def test_it_pauses_only_when_a_whole_retry_after_went_by_without_an_answer() -> None:
     busy = replica()
-    busy.pushed_back(0.0, 2.0)
+    busy.pushed_back(0.0, 2.0, sent=0.0)
     assert busy.ready_at() < 0.0, "the first word is for the request that got it"
     busy.answered(1.0, 0.0)
-    busy.pushed_back(2.5, 2.0)
+    busy.pushed_back(2.5, 2.0, sent=2.5)
     assert busy.ready_at() < 2.5, "there was an answer in that time"
-    busy.pushed_back(5.0, 2.0)
+    busy.pushed_back(5.0, 2.0, sent=5.0)
     assert busy.ready_at() == 7.0
 
 
