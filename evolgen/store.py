@@ -6,6 +6,7 @@ microseconds). Two processes may share a store: the first answer to a question s
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -55,6 +56,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._reader = self._open()
             self._writer = self._open()
+            self._file = path.stat()
         except (sqlite3.Error, OSError) as error:
             raise self._failure("can't be opened", error) from error
 
@@ -78,11 +80,24 @@ class Store:
         try:
             inserted = self._writer.execute(f"INSERT OR IGNORE INTO answers VALUES {values}", fields).rowcount
             fresh = inserted == len(group)
+            self._check_place()
             return [
                 (None if fresh else self._select(self._writer, key)) or Stored(answer, now) for key, answer in group
             ]
         except sqlite3.Error as error:
             raise self._failure("can't be written", error) from error
+
+    def _check_place(self) -> None:
+        """Raise StoreError if the file is no longer where it was: what is written then is found by nobody again."""
+        try:
+            same = os.path.samestat(self.path.stat(), self._file)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise StoreError(
+                f"store {self.path}: it was moved, deleted or replaced while it was in use; put it back, or run the "
+                "same command again to begin a new one"
+            )
 
     def close(self) -> None:
         """Let the file go."""

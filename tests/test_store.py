@@ -71,6 +71,18 @@ def test_damage_that_shows_later_is_an_error_too(tmp_path: Path) -> None:
         [damaged.get(b"%032d" % i) for i in range(300)]
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_store_that_vanishes_or_is_replaced_is_an_error_at_once(tmp_path: Path, replaced: bool) -> None:
+    store = Store(tmp_path / "s" / "store.sqlite")
+    store.put([(b"a", "1")])
+    (tmp_path / "s").rename(tmp_path / "moved")
+    if replaced:
+        Store(tmp_path / "s" / "store.sqlite").close()
+    with pytest.raises(StoreError, match="moved, deleted or replaced"):
+        store.put([(b"b", "2")])
+    assert Store(tmp_path / "moved" / "store.sqlite").get(b"a") is not None
+
+
 def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     Store(path).close()

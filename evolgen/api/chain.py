@@ -84,6 +84,10 @@ def _run_chain(recipe: Recipe, observer: Observer | None, more: dict[str, Any]) 
     started = time.time()
     out = _out(recipe)
     stages = plan_stages(recipe)
+    if any(getattr(stage.config, "estimate", False) for stage in stages):
+        raise UsageError(
+            f"{recipe.path}: estimate: a chain can't be estimated, for each stage needs what the one before gave"
+        )
     refuse_reading_what_is_written(_sources(stages), out)
     done: list[Summary] = []
     with contextlib.closing(Output(out, force=bool(recipe.shared.get("force")))) as output:

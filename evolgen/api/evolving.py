@@ -67,6 +67,12 @@ async def evolve_async(
             observer=observer,
             backoff=backoff,
         )
+        if config.estimate:
+            return await session.estimate(
+                lambda: partial(evol_instruct.evolve, plan=plan),
+                lambda: _visits(seeds, plan, config.n),
+                total=len(seeds),
+            )
         session.watch(Planned(len(seeds) * (config.rounds + config.include_seeds), config.n, session.watch.prices))
         committer = Committer(
             session.output, session.watch, known=KnownQuestions(seeds), keep=config.keep, target=config.n

@@ -83,6 +83,8 @@ async def self_instruct_async(
             observer=observer,
             backoff=backoff,
         )
+        if config.estimate:
+            return await session.estimate(lambda: _pipeline(plan, _pool(config, seeds)), itertools.count)
         session.watch(Planned(0, config.n, session.watch.prices))
         committer = Committer(session.output, session.watch, known=KnownAnswers(), target=config.n)
         committer.reject_input(seeds.rejects())

@@ -64,6 +64,12 @@ async def respond_async(
             observer=observer,
             backoff=backoff,
         )
+        if config.estimate:
+            return await session.estimate(
+                lambda: partial(pipeline.respond, plan=plan),
+                lambda: (pipeline.Visit(prompt) for prompt in prompts),
+                total=len(prompts) * config.samples,
+            )
         session.watch(Planned(len(prompts) * config.samples, None, session.watch.prices))
         committer = Committer(session.output, session.watch, known=KnownAnswers())
         committer.reject_input(prompts.rejects())

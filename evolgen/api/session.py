@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from evolgen.api.asking import open_asker, open_teachers
 from evolgen.api.common import Watch, manifest
+from evolgen.api.estimating import Plan, estimate
 from evolgen.asking import Ask, Role
 from evolgen.backends import Teacher
 from evolgen.backends.scripted import Script
@@ -21,6 +22,7 @@ from evolgen.engine.limits import Backoff
 from evolgen.engine.output import Output
 from evolgen.engine.run import WIDTH_PER_SLOT, Run
 from evolgen.errors import Stopped
+from evolgen.prices import Prices
 from evolgen.records import Record
 from evolgen.report.progress import ProgressFile
 from evolgen.report.summary import Summary, summarize
@@ -68,6 +70,26 @@ class Session:
         )
         await run.run(visits)
         return self._finish(prompts, run.delivered)
+
+    async def estimate(
+        self,
+        pipeline: Callable[[], Callable[[T, Ask], AsyncIterator[Record]]],
+        visits: Callable[[], Iterator[T]],
+        *,
+        total: int | None = None,
+    ) -> Summary:
+        """Say what a run would take, over `total` visits or to its target, instead of running it."""
+        prices = self.watch.prices or Prices()
+        told = await estimate(Plan(total, self.target, self.roles, prices), pipeline, visits)
+        summary = summarize(
+            self.watch.tally,
+            pipeline=self.name,
+            files=self.output.files,
+            store=self.config.store,
+            seconds=time.time() - self.watch.started,
+            prices=prices,
+        )
+        return summary.model_copy(update={"published": False, "estimate": told})
 
     def _finish(self, prompts: Mapping[str, str], delivered: int) -> Summary:
         stopped = self.asker.stopped

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evolgen.engine.limits import duration
+from evolgen.report.estimate import Estimate
 from evolgen.report.preview import examples, tasks
 from evolgen.report.summary import Summary
 
@@ -20,6 +22,10 @@ CELL = 160
 def show(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> None:
     """Print what came of a run, for a person."""
     console = Console(highlight=False)
+    if summary.estimate is not None:
+        for line in _estimate(summary.estimate):
+            console.print(line, markup=False, soft_wrap=True)
+        return
     if summary.published and summary.accepted:
         console.print(_evolutions(summary, seeds) if summary.pipeline == "evol-instruct" else _tasks(summary))
     console.print(_stages(summary) if summary.stages else _funnel(summary))
@@ -114,6 +120,22 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
     oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""
     yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
     yield from _files(summary)
+
+
+def _estimate(told: Estimate) -> Iterable[str]:
+    low, high = told.low, told.high
+    roles = [f"{role} {low.requests[role]:,} to {high.requests.get(role, 0):,}" for role in low.requests]
+    yield f"requests: {sum(low.requests.values()):,} to {sum(high.requests.values()):,} ({', '.join(roles)})"
+    yield f"prompt tokens: {low.prompt_tokens:,} to {high.prompt_tokens:,}"
+    yield f"completion tokens: {low.completion_tokens:,} to {high.completion_tokens:,}"
+    if low.cost_usd is None or high.cost_usd is None:
+        yield "cost: unknown: there is no price for the model (--prices FILE)"
+    else:
+        yield f"cost: ${low.cost_usd:.4f} to ${high.cost_usd:.4f}"
+    shortest, longest = duration(round(low.seconds)), duration(round(high.seconds))
+    yield f"time: {shortest} to {longest} with {told.concurrency} calls in flight"
+    yield "assumed: " + "; ".join(told.assumed)
+    yield "nothing was asked"
 
 
 def _cost(summary: Summary) -> str:

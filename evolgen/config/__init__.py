@@ -141,6 +141,7 @@ class Settings(Endpoint):
     )
     top_p: float | None = Field(default=None, gt=0, le=1, description="Of generating calls. Default: the pipeline's.")
     max_tokens: int = Field(default=2048, ge=1, description="The longest answer; one that is cut becomes a rejection.")
+    estimate: bool = Field(default=False, description="Say what the run would take, ask nothing, write nothing.")
     seed: int = Field(default=0, description="Every random draw derives from it.")
     prompts: Path | None = Field(default=None, description="A folder of templates that override the shipped ones.")
 

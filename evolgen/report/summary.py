@@ -11,6 +11,7 @@ from evolgen.engine.events import Tally
 from evolgen.engine.output import OutputFiles
 from evolgen.errors import EvolgenError
 from evolgen.prices import Prices
+from evolgen.report.estimate import Estimate
 
 
 class Tokens(BaseModel):
@@ -30,7 +31,7 @@ class Summary(BaseModel):
     needed. `cost_usd` is what this run paid, None where a price or a count of tokens is unknown; `costs_usd` the same
     by role (of a chain by stage), `cost_per_row_usd` by accepted row. `masked` rows were accepted with something masked
     in them. `complete` tells whether the run did all it was asked to; if not, `stopped` says why. Of a chain `stages`
-    are the summaries of its commands.
+    are the summaries of its commands. With `--estimate` nothing was asked, and `estimate` says what a run would take.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,6 +64,7 @@ class Summary(BaseModel):
     seconds: float
     rows_per_second: float
     stages: tuple[Summary, ...] = ()
+    estimate: Estimate | None = None
 
 
 def summarize(
