@@ -130,7 +130,7 @@ class Asker:
                 request.role,
                 lambda backend: backend.complete(teacher.wire_name, request),
                 keep,
-                tokens=self._tokens.of(request),
+                tokens=0.0 if teacher.limits.tpm is None else self._tokens.of(request),
                 reservation=self._budget.reservation(request.role, request),
             )
         except BaseException as error:

@@ -29,6 +29,9 @@ class Reservation:
     usd: float
 
 
+NOTHING = Reservation(0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Spending:
     """The limits of a run, each None where there is none, and the price of the model of each role where it is known."""
@@ -55,7 +58,9 @@ class Budget:
         self._closed = False
 
     def reservation(self, role: Role, request: Request) -> Reservation:
-        """What a question may take."""
+        """What a question may take; nothing where nobody counts it."""
+        if self._limits.max_total_tokens is None and self._limits.max_usd is None:
+            return NOTHING
         messages = [text for _, text in request.messages] or [request.prompt or ""]
         prompt = sum(len(text.encode("utf-8", "replace")) / BYTES + PER_MESSAGE for text in messages)
         return self.reserving(role, prompt, request.max_tokens or LONGEST_ANSWER)
