@@ -109,7 +109,7 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
         f"{summary.requests} requests in {summary.seconds:.1f} s, {tokens.prompt:,} prompt tokens "
         f"({tokens.cached_prompt:,} cached), {tokens.completion:,} completion tokens"
     )
-    if summary.tokens.total:
+    if summary.tokens.total and summary.cost_usd != 0:  # a model on this machine costs nothing
         yield _cost(summary)
     if summary.no_verdict and summary.pipeline == "evol-instruct":
         yield f"{summary.no_verdict} rows were kept although the judge gave no readable verdict"
