@@ -28,6 +28,12 @@ class Reservation:
     tokens: float
     usd: float
 
+    def __add__(self, other: Reservation) -> Reservation:
+        return Reservation(self.tokens + other.tokens, self.usd + other.usd)
+
+    def __sub__(self, other: Reservation) -> Reservation:
+        return Reservation(self.tokens - other.tokens, self.usd - other.usd)
+
 
 NOTHING = Reservation(0.0, 0.0)
 
@@ -53,6 +59,7 @@ class Budget:
         self._requests = 0
         self._tokens = self._usd = 0.0
         self._reserved: dict[int, Reservation] = {}
+        self._in_flight = NOTHING
         self._numbers = 0
         self._changed = asyncio.Event()
         self._closed = False
@@ -86,36 +93,39 @@ class Budget:
         self._numbers += 1
         self._requests += 1
         self._reserved[self._numbers] = wanted
+        self._in_flight += wanted
         return self._numbers
 
     def settle(self, number: int, role: Role, usage: Usage | None) -> None:
         """A call is answered: where the endpoint doesn't say what it took, it took what was reserved."""
-        reserved = self._reserved.pop(number)
+        reserved = self._release(number)
         price = self._limits.price(role)
         self._tokens += reserved.tokens if usage is None else usage.total
         self._usd += reserved.usd if usage is None or price is None else price.of(*usage)
-        self._changed.set()
 
     def give_back(self, number: int) -> None:
         """A call failed: it took nothing."""
-        if self._reserved.pop(number, None) is not None:
-            self._changed.set()
+        if number in self._reserved:
+            self._release(number)
 
     def close(self) -> None:
         """The run is stopping: nobody waits any longer."""
         self._closed = True
         self._changed.set()
 
+    def _release(self, number: int) -> Reservation:
+        """A call is in flight no more: what it had reserved is free."""
+        reserved = self._reserved.pop(number)
+        self._in_flight = self._in_flight - reserved if self._reserved else NOTHING  # so that no rounding adds up
+        self._changed.set()
+        return reserved
+
     def _problem(self, wanted: Reservation) -> str | None:
-        limits, in_flight = self._limits, self._reserved.values()
-        if limits.max_total_tokens is not None:
-            reserved = sum(each.tokens for each in in_flight) + wanted.tokens
-            if self._tokens + reserved > limits.max_total_tokens:
-                spent = f"{self._tokens:,.0f} are spent"
-                return f"--max-total-tokens {limits.max_total_tokens}: {spent}, a call may take {wanted.tokens:,.0f}"
-        if limits.max_usd is not None:
-            reserved = sum(each.usd for each in in_flight) + wanted.usd
-            if self._usd + reserved > limits.max_usd:
-                spent = f"{self._usd:.4f} are spent"
-                return f"--max-usd {limits.max_usd:g}: {spent}, a call may cost {wanted.usd:.4f}"
+        limits, reserved = self._limits, self._in_flight + wanted
+        if limits.max_total_tokens is not None and self._tokens + reserved.tokens > limits.max_total_tokens:
+            spent = f"{self._tokens:,.0f} are spent"
+            return f"--max-total-tokens {limits.max_total_tokens}: {spent}, a call may take {wanted.tokens:,.0f}"
+        if limits.max_usd is not None and self._usd + reserved.usd > limits.max_usd:
+            spent = f"{self._usd:.4f} are spent"
+            return f"--max-usd {limits.max_usd:g}: {spent}, a call may cost {wanted.usd:.4f}"
         return None
