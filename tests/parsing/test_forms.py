@@ -52,7 +52,7 @@ def test_nothing_of_a_mangled_answer_is_lost(name: str, data: st.DataObject, cut
     answer = answer[:at] + rubbish + answer[at:]
     pieces = form.read(answer, cut=cut)
     kept = " ".join(text for piece in pieces for text in (piece[:1] if isinstance(piece, Unread) else piece))
-    marks = {"Instruction", "Input", "Output", "Label", "Example", "noinput", "json", *form.fields, form.name}
+    marks = {"Instruction", "Input", "Output", "Label", "Example", "noinput", "na", "json", *form.fields, form.name}
     lost = [
         word for word in re.findall(r"\w+", answer) if word not in kept and word not in marks and not word.isdigit()
     ]
