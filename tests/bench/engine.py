@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,13 @@ def tail() -> None:
     with running(0.2, 0.05, 5.0) as url, tempfile.TemporaryDirectory() as folder:
         bare = measure("bare", url, 400, 50, Path(folder))
         ours = measure("evolgen", url, 400, 50, Path(folder))
+    report(bare, "bare loop")
+    report(ours, "evolgen")
+    print(f"  evolgen / bare loop, time: {ours['seconds'] / bare['seconds']:.2f}")
+    print("the same, 400 prompts, one call each")
+    with running(0.2, 0.05, 5.0) as url, tempfile.TemporaryDirectory() as folder:
+        bare = measure("bare-answers", url, 400, 50, Path(folder))
+        ours = measure("respond", url, 400, 50, Path(folder))
     report(bare, "bare loop")
     report(ours, "evolgen")
     print(f"  evolgen / bare loop, time: {ours['seconds'] / bare['seconds']:.2f}")
@@ -177,8 +186,8 @@ def respond_run(url: str, prompts: int, concurrency: int, folder: Path) -> Figur
     return figures_of(started, [*times, time.perf_counter()], summary.requests)
 
 
-def bare_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures:
-    """The same chains in a bare loop."""
+def bare_run(url: str, seeds: int, concurrency: int, folder: Path, *, answers_only: bool = False) -> Figures:
+    """The same chains in a bare loop, or one call each."""
     started = time.perf_counter()
     times: list[float] = []
 
@@ -206,6 +215,9 @@ def bare_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures:
         async def worker() -> None:
             for number in left:
                 seed = f"Explain thing {number} in a few words."
+                if answers_only:
+                    await ask([("user", seed)], 0.7)
+                    continue
                 evolved = await ask(evolve.render(instruction=seed), 1.0)
                 await ask(judge.render(first=seed, second=evolved), 0.0)
                 await ask([("user", evolved)], 1.0)
@@ -237,9 +249,16 @@ BENCHMARKS = {
     "replay": replay,
 }
 
+CONTENDERS: dict[str, Callable[..., Figures]] = {
+    "--bare": bare_run,
+    "--bare-answers": partial(bare_run, answers_only=True),
+    "--evolgen": evolgen_run,
+    "--respond": respond_run,
+}
+
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1].startswith("--"):
-        contender = {"--bare": bare_run, "--evolgen": evolgen_run, "--respond": respond_run}[sys.argv[1]]
+        contender = CONTENDERS[sys.argv[1]]
         print(json.dumps(contender(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]))))
     else:
         for name in sys.argv[1:] or BENCHMARKS:
