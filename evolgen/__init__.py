@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evolgen.api.batches import cancel_batches, list_batches
     from evolgen.api.chain import run
     from evolgen.api.curating import decontaminate, dedupe, filter
     from evolgen.api.evolving import evolve, evolve_async
@@ -30,11 +31,13 @@ __all__ = [
     "RespondConfig",
     "SelfInstructConfig",
     "__version__",
+    "cancel_batches",
     "decontaminate",
     "dedupe",
     "evolve",
     "evolve_async",
     "filter",
+    "list_batches",
     "respond",
     "respond_async",
     "run",
@@ -43,6 +46,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "evolgen.api.batches": ("cancel_batches", "list_batches"),
     "evolgen.api.chain": ("run",),
     "evolgen.api.curating": ("decontaminate", "dedupe", "filter"),
     "evolgen.api.evolving": ("evolve", "evolve_async"),

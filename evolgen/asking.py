@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from evolgen.parsing import visible
 from evolgen.records import Message
+from evolgen.usage import Usage, read_usage
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -81,7 +82,8 @@ class Answer:
     """A teacher's answer: the visible text of its first choice, and how that choice ended.
 
     `key` is the first 16 hex digits of the request's key, `model` the name of the model that answered.
-    `cut` tells that the answer ran into its token limit. `refusal` is the endpoint's own word for a refusal.
+    `cut` tells that the answer ran into its token limit. `refusal` is the endpoint's own word for a refusal, `usage`
+    its count of tokens.
     """
 
     key: str
@@ -89,6 +91,7 @@ class Answer:
     text: str
     finish_reason: str
     refusal: str | None
+    usage: Usage | None = None
 
     @property
     def cut(self) -> bool:
@@ -105,6 +108,7 @@ class Answer:
             text=visible(message_text(choice) or ""),
             finish_reason=choice.get("finish_reason") or "",
             refusal=message.get("refusal") or None,
+            usage=read_usage(response.get("usage")),
         )
 
 

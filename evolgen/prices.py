@@ -38,6 +38,11 @@ class Price(BaseModel):
         dollars = (prompt - cached) * self.input + cached * cached_input + completion * self.output
         return dollars / MILLION
 
+    def times(self, factor: float) -> Price:
+        """The price of a discount."""
+        cached = None if self.cached_input is None else self.cached_input * factor
+        return Price(input=self.input * factor, output=self.output * factor, cached_input=cached)
+
 
 FREE = Price(input=0.0, output=0.0)
 """The price of a model on this machine."""
@@ -46,9 +51,10 @@ FREE = Price(input=0.0, output=0.0)
 class Prices:
     """The prices of models by name; `dates` says of when each table is."""
 
-    def __init__(self, own: Path | None = None) -> None:
-        """Raises UsageError if the user's own table is none."""
+    def __init__(self, own: Path | None = None, share: float = 1.0) -> None:
+        """Raises UsageError if the user's own table is none; `share` of each price is paid."""
         self.dates: dict[str, str] = {}
+        self._share = share
         self._prices: dict[str, Price] = {}
         for path in (SHIPPED, own):
             if path is not None:
@@ -60,7 +66,8 @@ class Prices:
         >>> Prices().of("gpt-4o-mini-2024-07-18") == Prices().of("gpt-4o-mini"), Prices().of("my-own-model")
         (True, None)
         """
-        return self._prices.get(model) or self._prices.get(_DATED.sub("", model))
+        price = self._prices.get(model) or self._prices.get(_DATED.sub("", model))
+        return price if price is None or self._share == 1.0 else price.times(self._share)
 
     def free(self, model: str) -> None:
         """A model costs nothing: it runs on this machine."""

@@ -1,5 +1,7 @@
 """The store of answers that were paid for: SQLite, one row an answer, keyed by the digest of the question.
 
+Beside them it knows the batches that are under way: questions that were sent, and whose answers are still to come.
+
 Answers are written in groups, one transaction and one fsync each. Reads are single look-ups (about 20
 microseconds). Two processes may share a store: the first answer to a question stays, and both get that one.
 """
@@ -10,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -17,6 +20,9 @@ from evolgen.errors import StoreError
 
 APPLICATION_ID = 0x45564F4C  # "EVOL": tells a store from any other SQLite file
 LOCK_SECONDS = 30.0
+KEY = 32
+"""Bytes of a key."""
+
 GROUP = 512
 """Answers in one transaction at the most; bounds how long a writer holds the file's lock."""
 
@@ -25,6 +31,24 @@ class Stored(NamedTuple):
     """An answer as it was stored: canonical JSON, and when (seconds since 1970)."""
 
     answer: str
+    created: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Questions that were sent together, and whose answers will be there some hours later.
+
+    `token` is ours and goes along with the batch, `id` is the endpoint's own, None until it is known. `keys` are those
+    of the questions, `form` tells how they were put, `endpoint` has no secrets in it. `created` is in seconds since
+    1970.
+    """
+
+    token: str
+    id: str | None
+    endpoint: str
+    model: str
+    form: str
+    keys: tuple[bytes, ...]
     created: float
 
 
@@ -43,7 +67,14 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL, created REAL NOT NULL)")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create]
+def _add_batches(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE batches (token TEXT PRIMARY KEY, id TEXT, endpoint TEXT NOT NULL, model TEXT NOT NULL, "
+        "form TEXT NOT NULL, keys BLOB NOT NULL, created REAL NOT NULL)"
+    )
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create, _add_batches]
 """Each takes the schema one version up; the version is how many have been applied."""
 
 
@@ -84,6 +115,37 @@ class Store:
             return [
                 (None if fresh else self._select(self._writer, key)) or Stored(answer, now) for key, answer in group
             ]
+        except sqlite3.Error as error:
+            raise self._failure("can't be written", error) from error
+
+    def begin_batch(self, batch: Batch) -> None:
+        """Note that a batch is about to be sent."""
+        values = (batch.token, batch.id, batch.endpoint, batch.model, batch.form, b"".join(batch.keys), batch.created)
+        self._change("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
+
+    def name_batch(self, token: str, id: str) -> None:
+        """Note by which name the endpoint knows a batch."""
+        self._change("UPDATE batches SET id = ? WHERE token = ?", id, token)
+
+    def end_batch(self, token: str) -> None:
+        """Note that all there is of a batch has come."""
+        self._change("DELETE FROM batches WHERE token = ?", token)
+
+    def batches(self) -> list[Batch]:
+        """The batches that are under way, the oldest first."""
+        try:
+            found = self._reader.execute("SELECT * FROM batches ORDER BY created, token").fetchall()
+        except sqlite3.Error as error:
+            raise self._failure("can't be read", error) from error
+        return [
+            Batch(token, id, endpoint, model, form, _cut(keys), created)
+            for token, id, endpoint, model, form, keys, created in found
+        ]
+
+    def _change(self, statement: str, *values: object) -> None:
+        try:
+            self._writer.execute(statement, values)
+            self._check_place()
         except sqlite3.Error as error:
             raise self._failure("can't be written", error) from error
 
@@ -142,6 +204,10 @@ class Store:
 
     def _failure(self, what: str, error: Exception) -> StoreError:
         return StoreError(f"store {self.path}: it {what}: {_explain(error)}")
+
+
+def _cut(keys: bytes) -> tuple[bytes, ...]:
+    return tuple(keys[at : at + KEY] for at in range(0, len(keys), KEY))
 
 
 def _explain(error: Exception) -> str:

@@ -17,6 +17,10 @@ class Usage(NamedTuple):
     def total(self) -> int:
         return self.prompt + self.completion
 
+    def plus(self, other: Usage) -> Usage:
+        """What two calls took."""
+        return Usage(*map(sum, zip(self, other, strict=True)))
+
 
 def read_usage(usage: object) -> Usage | None:
     """Read an endpoint's count; None where it gives none. What isn't a count is 0: a statistic must not end a run.

@@ -9,7 +9,7 @@ import json
 import struct
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -154,7 +154,7 @@ class Teacher:
         """The digests of all requests in the order of arrival."""
         return [digest(body) for body in self.calls]
 
-    def __enter__(self) -> Teacher:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(60)
         return self
@@ -178,13 +178,17 @@ class Teacher:
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/{path:.*}", self._handle)
+        self.add_routes(app)
         self._runner = runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
         await site.start()
         self.port = runner.addresses[0][1]
         self._ready.set()
+
+    def add_routes(self, app: web.Application) -> None:
+        """What it answers to."""
+        app.router.add_post("/v1/{path:.*}", self._handle)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -17,7 +17,7 @@ from aiohttp import web
 
 import evolgen
 from evolgen.api.evolving import evolve_async
-from evolgen.engine.limits import Backoff
+from evolgen.pauses import Backoff
 from tests.conftest import rows
 from tests.teacher import Body, Teacher, completion, digest, kind, question, sensible
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "evolgen"
 
 LAYERS = [
     {"errors"},
-    {"records", "spool", "runner", "recipes", "usage"},
+    {"records", "spool", "runner", "recipes", "usage", "pauses"},
     {"config"},
     {"parsing", "prompts", "store", "prices"},
     {"asking", "curate", "formats"},

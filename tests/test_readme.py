@@ -87,10 +87,12 @@ def test_curating_commands_run_and_print_what_it_shows() -> None:
     )
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("evolgen models", "evolgen run"))])
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.startswith(("evolgen models", "evolgen batches", "evolgen run"))]
+)
 def test_other_commands_exist(command: str) -> None:
     words = shlex.split(command)[1:]
-    assert evolgen(*words[: 2 if words[0] == "models" else 1], "--help").returncode == 0
+    assert evolgen(*words[: 2 if words[0] in ("models", "batches") else 1], "--help").returncode == 0
 
 
 def test_the_recipes_of_the_examples_are_valid() -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evolgen import store as store_module
 from evolgen.errors import StoreError
-from evolgen.store import APPLICATION_ID, Store
+from evolgen.store import APPLICATION_ID, Batch, Store
 
 KEY = b"k" * 32
 
@@ -118,7 +119,7 @@ def test_an_older_store_is_migrated_and_keeps_its_answers(tmp_path: Path, monkey
     assert new.get(KEY) == stored
     new.close()
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute("PRAGMA user_version").fetchone() == (len(store_module.MIGRATIONS),)
     assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     assert db.execute("SELECT count(*) FROM extra").fetchone() == (0,)
 
@@ -147,4 +148,33 @@ for i in range(10_000):
     assert int(count) > 50
     store = Store(tmp_path / "store.sqlite")
     assert all(store.get(b"%032d" % i) for i in range(int(count)))
+    store.close()
+
+
+def test_a_store_knows_which_batches_are_under_way(tmp_path: Path) -> None:
+    keys = tuple(bytes([number]) * 32 for number in range(3))
+    batch = Batch("token", None, "https://api.example.com/v1", "m", "{}", keys, 1.5)
+    store = Store(tmp_path / "s")
+    store.begin_batch(batch)
+    assert store.batches() == [batch]
+    store.name_batch("token", "batch_1")
+    store.begin_batch(replace(batch, token="older", created=0.5))
+    store.close()
+    store = Store(tmp_path / "s")
+    assert [(each.token, each.id) for each in store.batches()] == [("older", None), ("token", "batch_1")]
+    store.end_batch("older")
+    store.end_batch("older")
+    assert [each.keys for each in store.batches()] == [keys]
+    store.close()
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(store_module, "MIGRATIONS", store_module.MIGRATIONS[:1])
+        store = Store(tmp_path / "s")
+        store.put([(KEY, "{}")])
+        store.close()
+    store = Store(tmp_path / "s")
+    assert store.get(KEY) is not None
+    assert store.batches() == []
     store.close()

@@ -1,23 +1,30 @@
 """`--estimate`: the pipeline itself, over some of its visits, with a stand-in for the teacher that asks nothing.
 
 So the number of calls and the length of each prompt follow from the very templates and inputs of the run. What the
-stand-in has to assume is how long answers are, how many fail, and how fast a teacher writes.
+stand-in has to assume is how long answers are, how many fail, and how fast a teacher writes; with `--probe` the teacher
+itself answers for some rows.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import itertools
-import json
+import random
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 from typing import TypeVar
 
+from evolgen.api.standin import LUCKY, UNLUCKY, Guess, StandIn
 from evolgen.asking import Answer, Ask, Request, Role
 from evolgen.backends import Teacher
-from evolgen.engine.tokens import prompt_tokens
-from evolgen.pipelines import alpaca, self_instruct
+from evolgen.engine.ask import Asker, Halt
+from evolgen.engine.order import in_order
+from evolgen.engine.run import stop_on_signals
+from evolgen.engine.tokens import CHARACTERS, prompt_tokens
+from evolgen.errors import UsageError
 from evolgen.prices import Prices
 from evolgen.records import Record
 from evolgen.report.estimate import Course, Estimate
@@ -28,25 +35,13 @@ T = TypeVar("T")
 SAMPLE = 50
 """Visits that stand for all of them."""
 
-TASKS = self_instruct.LIST - self_instruct.DEMONSTRATIONS
-WHOLE_TASKS = alpaca.LIST - alpaca.SEEDS
+RESAMPLES = 400
+"""Bootstrap samples of what was probed."""
 
+FROM_STORE = 0.002
+"""Seconds within which an answer comes from the store, and says nothing about a teacher's speed."""
 
-@dataclass(frozen=True)
-class Guess:
-    """How a teacher behaves: tokens of an answer by role, the share of evolutions and tasks that fail, the instances
-    that it gives a task, its speed.
-    """
-
-    tokens: Mapping[Role, int]
-    failing: float
-    instances: int
-    wait: float
-    tokens_a_second: float
-
-
-LUCKY = Guess({"evolve": 30, "invent": 350, "judge": 2, "answer": 60}, 0.0, 2, 0.3, 100.0)
-UNLUCKY = Guess({"evolve": 120, "invent": 1200, "judge": 8, "answer": 500}, 2 / 3, 1, 1.5, 25.0)
+NONE = Usage(0, 0, 0)
 
 ASSUMED = (
     "answers of 60 to 500 tokens, evolutions of 30 to 120, tasks of 50 to 170",
@@ -58,16 +53,52 @@ ASSUMED = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What is estimated: a run over `total` visits, or, with a `target`, one that goes on until it has so many rows."""
+    """What is estimated: a run over `total` visits, or, with a `target`, one that goes on until it has so many rows.
+
+    `rows_at_best` is how many rows a visit can give.
+    """
 
     total: int | None
     target: int | None
+    rows_at_best: int
     roles: Mapping[Role, Teacher]
     prices: Prices
+    batch: bool
 
     @property
     def concurrency(self) -> int:
         return max(teacher.concurrency for teacher in self.roles.values())
+
+
+@dataclass
+class Taken:
+    """What one visit took: calls and tokens by role, seconds of waiting for answers, and the rows that it gave."""
+
+    calls: Counter[Role] = field(default_factory=Counter)
+    usage: dict[Role, Usage] = field(default_factory=dict)
+    seconds: float = 0.0
+    accepted: int = 0
+
+    async def follow(self, rows: AsyncIterator[Record]) -> Taken:
+        """Run the visit to its end."""
+        async for row in rows:
+            self.accepted += row.rejection is None
+        return self
+
+    def metered(self, ask: Ask) -> Ask:
+        """The same `ask`, and what it takes is counted here."""
+
+        async def metered(request: Request) -> Answer:
+            began = time.monotonic()
+            answer = await ask(request)
+            seconds = time.monotonic() - began
+            self.seconds += seconds if seconds > FROM_STORE else 0.0
+            self.calls[request.role] += 1
+            usage = answer.usage or Usage(round(prompt_tokens(request)), 0, len(answer.text) // CHARACTERS)
+            self.usage[request.role] = self.usage.get(request.role, NONE).plus(usage)
+            return answer
+
+        return metered
 
 
 async def estimate(
@@ -75,122 +106,121 @@ async def estimate(
     pipeline: Callable[[], Callable[[T, Ask], AsyncIterator[Record]]],
     visits: Callable[[], Iterator[T]],
 ) -> Estimate:
-    """What a run takes; `pipeline` and `visits` make them anew for each course."""
+    """What a run takes, by guesses; `pipeline` and `visits` make them anew for each course."""
     few, many = (LUCKY, UNLUCKY)
     if plan.target is None:  # what fails is not asked about any further, and is not made up for by other visits
         few, many = replace(few, failing=many.failing), replace(many, failing=few.failing)
-    low, high = [await _course(plan, pipeline(), visits(), guess) for guess in (few, many)]
+    low, high = [await _guessed(plan, pipeline(), visits(), guess) for guess in (few, many)]
     return Estimate(low=low, high=high, concurrency=plan.concurrency, assumed=ASSUMED)
 
 
-async def _course(
+async def _guessed(
     plan: Plan, pipeline: Callable[[T, Ask], AsyncIterator[Record]], visits: Iterator[T], guess: Guess
 ) -> Course:
     teacher = StandIn(guess)
-    seen = accepted = 0
+    taken: list[Taken] = []
     for visit in itertools.islice(visits, SAMPLE):
-        rows = [row async for row in pipeline(visit, teacher.ask)]
-        accepted += sum(row.rejection is None for row in rows)
-        seen += 1
-        if plan.target is not None and accepted >= plan.target:
+        taken.append(Taken())
+        await taken[-1].follow(pipeline(visit, taken[-1].metered(teacher.ask)))
+        if plan.target is not None and sum(each.accepted for each in taken) >= plan.target:
             break
-    scale = (plan.total or seen) / seen if plan.target is None else plan.target / max(1, accepted)
-    calls = {role: count * scale for role, count in sorted(teacher.calls.items())}
-    prompt = sum(usage.prompt for usage in teacher.usage.values()) * scale
-    written = sum(usage.completion for usage in teacher.usage.values()) * scale
+    return _course(plan, taken, guess)
+
+
+async def probe(
+    plan: Plan,
+    pipeline: Callable[[T, Ask], AsyncIterator[Record]],
+    visits: Iterator[T],
+    asker: Asker,
+    rows: int,
+) -> Estimate:
+    """What a run takes, by what `rows` real rows take: 5th to 95th percentile over bootstrap samples of the visits.
+
+    Raises what the run was stopped by meanwhile; what was paid is in the store.
+    """
+    made = 0
+
+    async def follow(position: int, visit: T) -> Taken | None:
+        taken = Taken()
+        with contextlib.suppress(Halt):
+            return await taken.follow(pipeline(visit, taken.metered(partial(asker.ask, position))))
+        return None
+
+    taken: list[Taken] = []
+    with stop_on_signals(asker):
+        probed = in_order(
+            visits,
+            follow,
+            width=min(rows, plan.concurrency),
+            may_start=lambda running: not asker.halted and made + running < rows,
+        )
+        async with contextlib.aclosing(probed):
+            async for each in probed:
+                if each is not None and made < rows:  # those that were begun beyond are let finish, and don't count
+                    taken.append(each)
+                    made += max(1, each.accepted)
+    if asker.stopped is not None or not taken:
+        raise asker.stopped or UsageError("--probe: there is nothing to ask about")
+    dice = random.Random(0)
+    courses = [_course(plan, dice.choices(taken, k=len(taken))) for _ in range(RESAMPLES)]
+    low, high = _between(courses, 0.05), _between(courses, 0.95)
+    accepted = sum(each.accepted for each in taken)
+    assumed = f"it goes on as in the {len(taken):,} lineages asked about now, which gave {accepted:,} rows"
+    return Estimate(
+        low=low, high=high, concurrency=plan.concurrency, assumed=(assumed, "nothing else of it is in the store")
+    )
+
+
+def _course(plan: Plan, taken: Sequence[Taken], guess: Guess | None = None) -> Course:
+    """What the whole run takes if it goes on as it did so far, by the clock or at a guessed speed."""
+    accepted = sum(min(each.accepted, plan.rows_at_best) for each in taken)
+    scale = (plan.total or len(taken)) / len(taken) if plan.target is None else plan.target / max(1, accepted)
+    calls: Counter[Role] = sum((each.calls for each in taken), Counter())
+    usage = {
+        role: reduce(Usage.plus, (each.usage[role] for each in taken if role in each.usage)) for role in sorted(calls)
+    }
+    prompt = scale * sum(each.prompt for each in usage.values())
+    written = scale * sum(each.completion for each in usage.values())
+    asked = scale * calls.total()
+    waited = scale * sum(each.seconds for each in taken)
+    if guess is not None:
+        waited = asked * guess.wait + written / guess.tokens_a_second
     return Course(
-        requests={role: round(count) for role, count in calls.items()},
+        requests={role: round(calls[role] * scale) for role in usage},
         prompt_tokens=round(prompt),
         completion_tokens=round(written),
-        cost_usd=_cost(plan, teacher, scale),
-        seconds=_seconds(plan, guess, sum(calls.values()), prompt, written),
+        cost_usd=_cost(plan, usage, scale),
+        seconds=None if plan.batch else max(waited / plan.concurrency, _least_seconds(plan, asked, prompt + written)),
     )
 
 
-def _cost(plan: Plan, teacher: StandIn, scale: float) -> float | None:
-    cost = 0.0
-    for role, usage in teacher.usage.items():
-        price = plan.prices.of(plan.roles[role].name)
-        if price is None:
-            return None
-        cost += price.of(*usage) * scale
-    return cost
+def _cost(plan: Plan, usage: Mapping[Role, Usage], scale: float) -> float | None:
+    prices = {role: plan.prices.of(plan.roles[role].name) for role in usage}
+    costs = [price.of(*usage[role]) for role, price in prices.items() if price is not None]
+    return scale * sum(costs) if len(costs) == len(usage) else None
 
 
-def _seconds(plan: Plan, guess: Guess, calls: float, prompt: float, written: float) -> float:
-    """As long as the calls take side by side, and no less than the limits by the minute call for."""
+def _least_seconds(plan: Plan, calls: float, tokens: float) -> float:
+    """What the limits by the minute call for."""
     limits = next(iter(plan.roles.values())).limits
-    return max(
-        (calls * guess.wait + written / guess.tokens_a_second) / plan.concurrency,
-        60 * calls / limits.rpm if limits.rpm else 0.0,
-        60 * (prompt + written) / limits.tpm if limits.tpm else 0.0,
+    return max(60 * calls / limits.rpm if limits.rpm else 0.0, 60 * tokens / limits.tpm if limits.tpm else 0.0)
+
+
+def _between(courses: Sequence[Course], share: float) -> Course:
+    """The quantile of each number by itself."""
+
+    def quantile(numbers: Iterable[float]) -> float:
+        ordered = sorted(numbers)
+        return ordered[round(share * (len(ordered) - 1))]
+
+    costs = [course.cost_usd for course in courses if course.cost_usd is not None]
+    return Course(
+        requests={
+            role: round(quantile(course.requests.get(role, 0) for course in courses))
+            for role in sorted({role for course in courses for role in course.requests})
+        },
+        prompt_tokens=round(quantile(course.prompt_tokens for course in courses)),
+        completion_tokens=round(quantile(course.completion_tokens for course in courses)),
+        cost_usd=quantile(costs) if len(costs) == len(courses) else None,
+        seconds=quantile(course.seconds or 0.0 for course in courses),
     )
-
-
-class StandIn:
-    """Answers in a teacher's place with made-up words, and counts what a teacher would have been paid for."""
-
-    def __init__(self, guess: Guess) -> None:
-        self.calls: Counter[Role] = Counter()
-        self.usage: dict[Role, Usage] = {}
-        self._guess = guess
-
-    async def ask(self, request: Request) -> Answer:
-        self.calls[request.role] += 1
-        before = self.usage.get(request.role, Usage(0, 0, 0))
-        longer = 3 if request.role == "invent" and _whole(request) else 1
-        written = min(longer * self._guess.tokens[request.role], request.max_tokens or 10**9)
-        asked = round(prompt_tokens(request))
-        self.usage[request.role] = Usage(before.prompt + asked, 0, before.completion + written)
-        return Answer("0" * 16, "", self._text(request), "stop", None)
-
-    def _text(self, request: Request) -> str:
-        question = repr((request.messages, request.prompt, request.sample, request.repeat))
-        mark = hashlib.sha256(question.encode("utf-8", "replace")).hexdigest()
-        fails = int(mark[:8], 16) < self._guess.failing * 2**32
-        match request.role:
-            case "judge":
-                return "Equal" if fails else "Not Equal"
-            case "evolve":
-                return f"{request.messages[-1][1].partition(chr(10))[2]} {_words(mark, 12)}."
-            case "invent":
-                return self._list(request, mark)
-        return _instances(request, mark, self._guess.instances)
-
-    def _list(self, request: Request, mark: str) -> str:
-        """As many tasks as are asked for, of which some say the same; whole ones for Alpaca."""
-        whole = _whole(request)
-        most = WHOLE_TASKS if whole else TASKS
-        same = int(most * self._guess.failing)
-        texts = [f"Explain {_words('same' if n < same else f'{mark} {n}', 10)}." for n in range(most)]
-        if request.schema is not None:
-            return json.dumps({"tasks": [{"instruction": text, "output": "So."} if whole else text for text in texts]})
-        # a base model's prompt ends where the first of them begins: "9.", or "4. Instruction:" for a whole one
-        first = int((request.prompt or "").removesuffix(" Instruction:").rstrip(".").rpartition("\n")[2])
-        entries = [f"{first + n}. {'Instruction: ' if whole else ''}{text}" for n, text in enumerate(texts)]
-        if whole:
-            entries = [f"{entry}\n{first + n}. Output: So." for n, entry in enumerate(entries)]
-        return "\n".join(entries).partition(": " if whole else ". ")[2]
-
-
-def _whole(request: Request) -> bool:
-    """Whether a list is of whole tasks, with their outputs: Alpaca's."""
-    return "'output'" in str(request.schema) if request.schema is not None else "Output:" in (request.prompt or "")
-
-
-def _instances(request: Request, mark: str, count: int) -> str:
-    """An answer, or the instances of a task, in the form that is asked for."""
-    words = [_words(f"{mark} {number}", 10) for number in range(count)]
-    labels = "'label'" in str(request.schema) or "Label:" in (request.prompt or "")
-    if request.schema is not None:
-        return json.dumps({"instances": [{"label" if labels else "output": "one", "input": text} for text in words]})
-    if request.prompt is not None:
-        return "\n\n".join(f"Label: one\nInput: {text}" if labels else f"Input: {text}\nOutput: one" for text in words)
-    return f"It is {words[0]}."
-
-
-def _words(seed: str, count: int) -> str:
-    """Made-up words that depend on nothing but the seed."""
-    digits = hashlib.sha512(seed.encode()).hexdigest()
-    table = str.maketrans("0123456789abcdef", "bdfgklmnprstvzai")
-    return " ".join(f"{digits[at : at + 4].translate(table)}o" for at in range(0, 4 * count, 4))

@@ -14,9 +14,9 @@ from evolgen.backends.scripted import Script
 from evolgen.config import EvolveConfig
 from evolgen.engine.commit import Committer, KnownQuestions
 from evolgen.engine.events import Observer, Planned
-from evolgen.engine.limits import Backoff
 from evolgen.formats.inputs import Inputs, source_rows
 from evolgen.formats.seeds import read_seeds
+from evolgen.pauses import Backoff
 from evolgen.pipelines import evol_instruct
 from evolgen.pipelines.evol_instruct import Visit
 from evolgen.prompts import PromptLibrary
@@ -67,11 +67,13 @@ async def evolve_async(
             observer=observer,
             backoff=backoff,
         )
+        rows_at_best = (config.rounds if config.keep == "all" else 1) + config.include_seeds
         if config.estimate:
             return await session.estimate(
                 lambda: partial(evol_instruct.evolve, plan=plan),
                 lambda: _visits(seeds, plan, config.n),
                 total=len(seeds),
+                rows_at_best=rows_at_best,
             )
         session.watch(Planned(len(seeds) * (config.rounds + config.include_seeds), config.n, session.watch.prices))
         committer = Committer(
@@ -83,7 +85,7 @@ async def evolve_async(
             _visits(seeds, plan, config.n),
             committer,
             prompts=plan.prompts(),
-            rows_at_best=(config.rounds if config.keep == "all" else 1) + config.include_seeds,
+            rows_at_best=rows_at_best,
             remedy=lambda rules: "give more seeds, other operators or another model",
         )
 

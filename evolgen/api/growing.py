@@ -19,11 +19,11 @@ from evolgen.curate.novelty import NoveltyIndex
 from evolgen.curate.tokens import TOKENIZERS
 from evolgen.engine.commit import Committer, KnownAnswers
 from evolgen.engine.events import Observer, Planned
-from evolgen.engine.limits import Backoff
 from evolgen.errors import UsageError
 from evolgen.formats.inputs import Inputs, source_rows
 from evolgen.formats.seeds import instruction_of, read_seeds
 from evolgen.formats.texts import Unusable
+from evolgen.pauses import Backoff
 from evolgen.pipelines import alpaca
 from evolgen.pipelines import self_instruct as stages
 from evolgen.pipelines.pool import Pool

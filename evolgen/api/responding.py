@@ -12,9 +12,9 @@ from evolgen.backends.scripted import Script
 from evolgen.config import RespondConfig
 from evolgen.engine.commit import Committer, KnownAnswers
 from evolgen.engine.events import Observer, Planned
-from evolgen.engine.limits import Backoff
 from evolgen.formats.inputs import source_rows
 from evolgen.formats.prompts import read_prompts
+from evolgen.pauses import Backoff
 from evolgen.pipelines import respond as pipeline
 from evolgen.report.summary import Summary
 

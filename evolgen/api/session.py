@@ -6,22 +6,24 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
-from evolgen.api.asking import open_asker, open_teachers
+from evolgen.api.asking import open_asker, open_teachers, prices_of
 from evolgen.api.common import Watch, manifest
-from evolgen.api.estimating import Plan, estimate
+from evolgen.api.estimating import Plan, estimate, probe
 from evolgen.asking import Ask, Role
 from evolgen.backends import Teacher
 from evolgen.backends.scripted import Script
+from evolgen.backends.teachers import Teachers
 from evolgen.config import Settings
 from evolgen.engine.ask import Asker
 from evolgen.engine.commit import Committer
 from evolgen.engine.events import Observer
-from evolgen.engine.limits import Backoff
-from evolgen.engine.output import Output
+from evolgen.engine.output import Output, OutputFiles
 from evolgen.engine.run import WIDTH_PER_SLOT, Run
-from evolgen.errors import Stopped
+from evolgen.errors import EvolgenError, Stopped
+from evolgen.pauses import Backoff
 from evolgen.prices import Prices
 from evolgen.records import Record
 from evolgen.report.progress import ProgressFile
@@ -32,15 +34,40 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Session:
-    """What a run holds open; `target` is how many rows it is to give, if that was said."""
+    """What a run holds open until `stack` is closed; `target` is how many rows it is to give, if that was said."""
 
+    stack: contextlib.AsyncExitStack
     name: str
     config: Settings
     target: int | None
     watch: Watch
+    teachers: Teachers
     roles: Mapping[Role, Teacher]
-    output: Output
-    asker: Asker
+    prices: Prices
+    backoff: Backoff | None
+
+    @cached_property
+    def output(self) -> Output:
+        """The files that the run writes, and the one that says how far it is; made when they are first needed."""
+        output = Output(self.config.out, force=self.config.force)
+        self.stack.callback(output.close)
+        progress = ProgressFile(output.files.progress, self.watch.tally, self.target)
+        self.stack.callback(progress.close)
+        self.watch.also(progress)
+        return output
+
+    @cached_property
+    def asker(self) -> Asker:
+        """Who answers, from the store or for money; the store is made when it is first needed."""
+        return open_asker(
+            self.stack,
+            self.config,
+            self.watch,
+            self.teachers,
+            self.roles,
+            backoff=self.backoff,
+            batch=self.config.batch,
+        )
 
     async def run(
         self,
@@ -63,7 +90,7 @@ class Session:
             pipeline,
             self.asker,
             committer,
-            width=max(width, concurrency * WIDTH_PER_SLOT),
+            width=max(width, concurrency * (1 if self.config.batch else WIDTH_PER_SLOT)),
             target=self.target,
             rows_at_best=rows_at_best,
             remedy=remedy,
@@ -77,39 +104,38 @@ class Session:
         visits: Callable[[], Iterator[T]],
         *,
         total: int | None = None,
+        rows_at_best: int = 10**9,
     ) -> Summary:
         """Say what a run would take, over `total` visits or to its target, instead of running it."""
-        prices = self.watch.prices or Prices()
-        told = await estimate(Plan(total, self.target, self.roles, prices), pipeline, visits)
-        summary = summarize(
+        plan = Plan(total, self.target, rows_at_best, self.roles, self.prices, self.config.batch)
+        if self.config.probe is None:
+            told = await estimate(plan, pipeline, visits)
+        else:
+            told = await probe(plan, pipeline(), visits(), self.asker, self.config.probe)
+        summary = self._summary()
+        return summary.model_copy(update={"published": False, "estimate": told})
+
+    def _summary(self, delivered: int = 0, stopped: EvolgenError | None = None) -> Summary:
+        return summarize(
             self.watch.tally,
             pipeline=self.name,
-            files=self.output.files,
+            files=OutputFiles(self.config.out),
             store=self.config.store,
+            stopped=stopped,
+            delivered=delivered,
+            prices=self.prices,
             seconds=time.time() - self.watch.started,
-            prices=prices,
         )
-        return summary.model_copy(update={"published": False, "estimate": told})
 
     def _finish(self, prompts: Mapping[str, str], delivered: int) -> Summary:
         stopped = self.asker.stopped
         if stopped is not None and stopped.exit_code != Stopped.exit_code:
             raise stopped
-        summary = summarize(
-            self.watch.tally,
-            pipeline=self.name,
-            files=self.output.files,
-            store=self.config.store,
-            stopped=stopped,
-            delivered=delivered,
-            prices=self.watch.prices,
-            seconds=time.time() - self.watch.started,
-        )
+        summary = self._summary(delivered, stopped)
         if summary.published:
             models = {role: dict(teacher.identity) for role, teacher in self.roles.items()}
-            prices = {} if self.watch.prices is None else self.watch.prices.dates
             told = manifest(self.config, summary, self.watch.started, ("openai", "pydantic"))
-            self.output.publish(told | {"models": models, "prompts": dict(prompts), "prices": prices})
+            self.output.publish(told | {"models": models, "prompts": dict(prompts), "prices": self.prices.dates})
         return summary
 
 
@@ -124,15 +150,11 @@ def open_session(
     observer: Observer | None,
     backoff: Backoff | None,
 ) -> Session:
-    """Open the teachers of some roles, output and store, and have `stack` close them in the opposite order."""
+    """What a run over the teachers of some roles needs; `stack` closes what it opens in the opposite order."""
     watch = Watch(observer)
-    teachers = open_teachers(stack, config, watch, script)
+    batches = (backoff or Backoff()) if config.batch else None
+    teachers = open_teachers(stack, config, watch, script, batches)
     by_role = teachers.by_role(answer=config.answer_model, judge=config.judge_model)
     by_role = {role: by_role[role] for role in roles}
-    output = Output(config.out, force=config.force)
-    stack.callback(output.close)
-    progress = ProgressFile(output.files.progress, watch.tally, target)
-    stack.callback(progress.close)
-    watch.also(progress)
-    asker = open_asker(stack, config, watch, teachers, by_role, backoff=backoff)
-    return Session(name, config, target, watch, by_role, output, asker)
+    prices = watch.prices = prices_of(config, by_role, batch=config.batch)
+    return Session(stack, name, config, target, watch, teachers, by_role, prices, backoff)

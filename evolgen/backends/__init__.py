@@ -36,6 +36,9 @@ class Backend(Protocol):
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         """One attempt at the embeddings of several texts; raises what `complete` raises, for all of them."""
 
+    def leave(self) -> None:
+        """Wait no longer for what takes longer than a call: those calls raise Stopped."""
+
     async def close(self) -> None:
         """Let connections and processes go."""
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from evolgen.backends.address import Address, hidden
 from evolgen.backends.failures import status_error
-from evolgen.config import public_url
+from evolgen.config.environment import public_url
 from evolgen.errors import ConnectionFailed, TeacherError, Unanswered, UsageError
 
 if TYPE_CHECKING:

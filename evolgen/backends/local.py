@@ -42,6 +42,9 @@ class LocalBackend:
         async with self._embedding:  # it has one slot, and the timeout excludes waiting for it
             return await served.http.embed(model, texts)
 
+    def leave(self) -> None:
+        pass
+
     async def close(self) -> None:
         for served in (self._writer, self._embedder):
             if served is not None:

@@ -65,6 +65,9 @@ class OpenAIBackend:
         answer = read_embeddings(response, len(texts))
         return Embeddings(answer.vectors, {**answer.call, "form": form})
 
+    def leave(self) -> None:
+        pass
+
     async def close(self) -> None:
         await self.connection.close()
 

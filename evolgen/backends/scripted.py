@@ -56,6 +56,9 @@ class ScriptedBackend:
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         return Embeddings([_packed(self._embedding(text)) for text in texts], {"model": model})
 
+    def leave(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

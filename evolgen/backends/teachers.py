@@ -9,10 +9,15 @@ from pathlib import Path
 
 from evolgen.asking import Role
 from evolgen.backends import Backend, Limits, Teacher
+from evolgen.backends.batch_api import REQUESTS
+from evolgen.backends.batches import BatchBackend
 from evolgen.backends.local import LocalBackend
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.scripted import Script, ScriptedBackend, read_script
-from evolgen.config import EMBEDDED_MODEL, Endpoint, api_key, default_base_url, default_model
+from evolgen.config import EMBEDDED_MODEL, Endpoint
+from evolgen.config.environment import api_key, default_base_url, default_model
+from evolgen.errors import UsageError
+from evolgen.pauses import Backoff
 from evolgen.runner import models
 from evolgen.runner.server import MOST_SLOTS, slots_for
 
@@ -26,16 +31,25 @@ LOCAL_CHARACTERS = 4_000
 class Teachers:
     """The teachers of one run, by name; each backend is made once.
 
-    `fetching(name, done, total)` hears of a local model that has to be fetched.
+    `fetching(name, done, total)` hears of a local model that has to be fetched. With `batches`, the pauses between
+    looks at them, questions go out in batches, and `tell` hears what becomes of them.
     """
 
     def __init__(
-        self, settings: Endpoint, *, fetching: Callable[[str, int, int], None], script: Script | None = None
+        self,
+        settings: Endpoint,
+        *,
+        fetching: Callable[[str, int, int], None],
+        script: Script | None = None,
+        batches: Backoff | None = None,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._settings = settings
         self._fetching = fetching
         self._script = script
-        self._endpoints: tuple[Backend, ...] = ()
+        self._batches = batches
+        self._tell = tell
+        self._endpoints: tuple[OpenAIBackend, ...] = ()
         self._made: dict[str, Teacher] = {}
 
     @property
@@ -60,7 +74,8 @@ class Teachers:
         return {role: self.get(name or self.default) for role, name in names.items()}
 
     async def close(self) -> None:
-        for backend in {backend for teacher in self._made.values() for backend in teacher.backends}:
+        made = {backend for teacher in self._made.values() for backend in teacher.backends}
+        for backend in made.union(self._endpoints):
             await backend.close()
 
     def get(self, name: str) -> Teacher:
@@ -71,6 +86,8 @@ class Teachers:
 
     def _make(self, name: str) -> Teacher:
         kind, _, rest = name.partition(":")
+        if self._batches is not None and (self._script is not None or kind in ("local", "scripted")):
+            raise UsageError(f"--batch: {name} takes no batches; name a model at an endpoint")
         if self._script is not None:
             return self._teacher(name, {}, (ScriptedBackend(self._script),), self._remote_concurrency)
         if kind == "local":
@@ -79,7 +96,21 @@ class Teachers:
             path = Path(rest)
             backend = ScriptedBackend(read_script(path))
             return self._teacher(path.name, {"sha256": models.sha256(path)}, (backend,), self._remote_concurrency)
-        return self._teacher(name, {}, self._remote(), self._remote_concurrency)
+        teacher = self._teacher(name, {}, self._remote(), self._remote_concurrency)
+        return teacher if self._batches is None else self._batching(teacher, self._batches)
+
+    def _batching(self, teacher: Teacher, backoff: Backoff) -> Teacher:
+        """The same teacher, asked in batches, as many questions at once as one of them holds."""
+        backend = BatchBackend(
+            self._endpoints[0],
+            self._settings.store,
+            model=teacher.wire_name,
+            identity=teacher.identity,
+            give_up=self._settings.give_up,
+            backoff=backoff,
+            tell=self._tell,
+        )
+        return replace(teacher, backends=(backend,), limits=Limits(self._settings.concurrency or REQUESTS))
 
     def _local(self, model: models.CatalogueEntry | Path) -> Teacher:
         slots = min(self._settings.concurrency or slots_for(), MOST_SLOTS)
@@ -93,7 +124,7 @@ class Teachers:
         teacher = self._teacher(name, {"sha256": sha256}, (backend,), slots)
         return replace(teacher, embed_characters=LOCAL_CHARACTERS)
 
-    def _remote(self) -> tuple[Backend, ...]:
+    def _remote(self) -> tuple[OpenAIBackend, ...]:
         """The endpoints, made once, so that all models there share their limits."""
         if not self._endpoints:
             self._endpoints = tuple(

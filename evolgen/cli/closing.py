@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evolgen.engine.limits import duration
+from evolgen.pauses import duration
 from evolgen.report.estimate import Estimate
 from evolgen.report.preview import examples, tasks
 from evolgen.report.summary import Summary
@@ -23,7 +23,7 @@ def show(summary: Summary, seeds: Iterable[str | Path | dict[str, Any]]) -> None
     """Print what came of a run, for a person."""
     console = Console(highlight=False)
     if summary.estimate is not None:
-        for line in _estimate(summary.estimate):
+        for line in (*_estimate(summary.estimate), *_probed(summary)):
             console.print(line, markup=False, soft_wrap=True)
         return
     if summary.published and summary.accepted:
@@ -132,10 +132,21 @@ def _estimate(told: Estimate) -> Iterable[str]:
         yield "cost: unknown: there is no price for the model (--prices FILE)"
     else:
         yield f"cost: ${low.cost_usd:.4f} to ${high.cost_usd:.4f}"
-    shortest, longest = duration(round(low.seconds)), duration(round(high.seconds))
-    yield f"time: {shortest} to {longest} with {told.concurrency} calls in flight"
+    if low.seconds is None or high.seconds is None:
+        yield "time: each batch takes up to 24 h, and a row needs its questions answered one after the other"
+    else:
+        shortest, longest = duration(round(low.seconds)), duration(round(high.seconds))
+        yield f"time: {shortest} to {longest} with {told.concurrency} calls in flight"
     yield "assumed: " + "; ".join(told.assumed)
-    yield "nothing was asked"
+
+
+def _probed(summary: Summary) -> Iterable[str]:
+    if not summary.requests and not summary.replayed:
+        yield "nothing was asked"
+        return
+    yield f"asked for this: {summary.requests} requests, {summary.replayed} answers from the store"
+    if summary.tokens.total and summary.cost_usd != 0:
+        yield _cost(summary)
 
 
 def _cost(summary: Summary) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +10,9 @@ from typing import Annotated, Any
 import typer
 
 import evolgen
+from evolgen.cli.batches import batches_app
+from evolgen.cli.errors import errors
+from evolgen.cli.models import models_app
 from evolgen.cli.options import Debug, Json, settings_command
 from evolgen.config import (
     DecontaminateConfig,
@@ -22,7 +22,7 @@ from evolgen.config import (
     RespondConfig,
     SelfInstructConfig,
 )
-from evolgen.errors import EvolgenError, Interrupted, Stopped
+from evolgen.errors import Stopped
 
 app = typer.Typer(
     help="Grow instruction datasets (Evol-Instruct on any OpenAI-compatible teacher or a local LLaMA-family model); "
@@ -32,10 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich would double the time of --help
 )
-models_app = typer.Typer(
-    help="Local models: what there is, and fetching them.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(models_app, name="models")
+app.add_typer(batches_app, name="batches")
 
 
 @app.callback(invoke_without_command=True)
@@ -51,7 +49,7 @@ def _generate(name: str, settings: dict[str, Any], *, as_json: bool, debug: bool
     from evolgen.cli import closing
     from evolgen.cli.display import Display
 
-    with _errors(debug):
+    with errors(debug):
         with Display() as display:
             summary = getattr(evolgen, name)(observer=display, **settings)
         if as_json:
@@ -66,7 +64,7 @@ def _curate(name: str, settings: dict[str, Any], *, as_json: bool, debug: bool) 
     from evolgen.cli import closing
     from evolgen.cli.display import Display
 
-    with _errors(debug):
+    with errors(debug):
         with Display() as display:
             summary = getattr(evolgen, name)(observer=display, **settings)
         print(summary.model_dump_json()) if as_json else closing.show_curation(summary)
@@ -123,65 +121,13 @@ def run(
     """Run a command whose flags are in a file, or several, each on what the one before it gave."""
     from evolgen.recipes import read_recipe
 
-    with _errors(debug):
+    with errors(debug):
         read = read_recipe(recipe)
     if read.is_chain:
         _generate("run", {"recipe": recipe}, as_json=json, debug=debug)
     else:
         command, settings = read.single()
         COMMANDS[command](settings, as_json=json, debug=debug)
-
-
-@models_app.command("list")
-def list_models() -> None:
-    """The models that evolgen can fetch by name, and which are here."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from evolgen.runner import models
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("name", "parameters", "size", "context", "licence", "here", "good for"):
-        table.add_column(name, no_wrap=name != "good for")
-    for entry in models.CATALOGUE.values():
-        here = "yes" if models.cached(entry) else "no"
-        size = f"{entry.size / 1e6:.0f} MB"
-        table.add_row(
-            f"local:{entry.name}", entry.parameters, size, str(entry.context), entry.licence, here, entry.about
-        )
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"kept in {models.cache_folder()}", soft_wrap=True)
-
-
-@models_app.command("pull")
-def pull(
-    name: Annotated[str, typer.Argument(help="A name of `evolgen models list`, with or without local:.")],
-    debug: Debug = False,
-) -> None:
-    """Fetch a model into the cache."""
-    from evolgen.cli.display import Display
-    from evolgen.engine.events import Fetching
-    from evolgen.runner import models
-
-    with _errors(debug):
-        entry = models.catalogued(name.removeprefix("local:"))
-        with Display() as display:
-            path = models.pull(entry, lambda done, total: display(Fetching(entry.name, done, total)))
-        print(path)
-
-
-@contextlib.contextmanager
-def _errors(debug: bool) -> Iterator[None]:
-    """Turn an error of ours into one line on stderr and its exit code."""
-    try:
-        yield
-    except (EvolgenError, KeyboardInterrupt) as error:
-        if debug:
-            traceback.print_exception(error)
-        ours = error if isinstance(error, EvolgenError) else Interrupted("stopped at once; what came is in the store")
-        print(f"evolgen: {ours}", file=sys.stderr)
-        raise typer.Exit(ours.exit_code) from None
 
 
 def main() -> None:

@@ -6,11 +6,9 @@ argument of the library call. Its description is the flag's help.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +22,8 @@ from pydantic import (
 )
 
 from evolgen.config import values
-from evolgen.errors import UsageError, nearest
+from evolgen.config.environment import public_url
+from evolgen.errors import nearest
 
 EMBEDDED_MODEL = "local:smollm2-135m"
 """What answers where no model is named: small enough to be fetched and run anywhere."""
@@ -91,7 +90,7 @@ class Endpoint(Config):
         default=None,
         ge=1,
         description="Calls in flight at an endpoint, fewer while it pushes back. Default: 32; the local runner's slots "
-        "for a local model.",
+        "for a local model; 50,000 questions with --batch.",
     )
     rpm: float | None = Field(default=None, gt=0, description="Requests a minute at an endpoint.")
     tpm: float | None = Field(default=None, gt=0, description="Tokens a minute at an endpoint, estimated beforehand.")
@@ -141,9 +140,31 @@ class Settings(Endpoint):
     )
     top_p: float | None = Field(default=None, gt=0, le=1, description="Of generating calls. Default: the pipeline's.")
     max_tokens: int = Field(default=2048, ge=1, description="The longest answer; one that is cut becomes a rejection.")
+    batch: bool = Field(
+        default=False,
+        description="Ask through the endpoint's batch API: half the price, answers within a day. Stop and go on as you "
+        "like: batches under way are found again.",
+    )
     estimate: bool = Field(default=False, description="Say what the run would take, ask nothing, write nothing.")
+    probe: int | None = Field(
+        default=None,
+        ge=1,
+        description="With --estimate: have so many rows made for real and go by what they took; the store keeps them.",
+    )
     seed: int = Field(default=0, description="Every random draw derives from it.")
     prompts: Path | None = Field(default=None, description="A folder of templates that override the shipped ones.")
+
+    @model_validator(mode="after")
+    def _batches_have_one_endpoint(self) -> Settings:
+        if self.batch and len(self.base_url) > 1:
+            raise ValueError("batch: a batch is at one endpoint; give one --base-url")
+        return self
+
+    @model_validator(mode="after")
+    def _probing_is_for_an_estimate(self) -> Settings:
+        if self.probe is not None and (not self.estimate or self.batch):
+            raise ValueError("probe: it goes with --estimate, and asks directly: leave --batch out")
+        return self
 
 
 class EvolveConfig(Settings):
@@ -276,44 +297,6 @@ class DecontaminateConfig(Config):
     exact_ngram: int = Field(
         default=13, ge=1, le=100, description="A row that shares a run of so many tokens with an item is rejected."
     )
-
-
-def default_model() -> str | None:
-    """The model that the environment names, if it does."""
-    return os.environ.get("EVOLGEN_MODEL") or None
-
-
-def default_base_url() -> str | None:
-    """The endpoint that the environment names, if it does; None is OpenAI's own."""
-    return os.environ.get("OPENAI_BASE_URL") or None
-
-
-def api_key(variable: str, base_url: str | None) -> str:
-    """The key that an environment variable holds.
-
-    Many local endpoints want none, so it is only required for OpenAI's own; raises UsageError there.
-    """
-    key = os.environ.get(variable, "").strip()
-    if not key and base_url is None:
-        raise UsageError(
-            f"the environment variable {variable} holds no API key; set it, name another with --api-key-env, "
-            "or name an endpoint with --base-url"
-        )
-    return key or "none"
-
-
-def public_url(url: str) -> str:
-    """A URL fit to be shown: without user, password and query.
-
-    >>> public_url("https://me:secret@api.example.com:8000/v1?key=secret")
-    'https://api.example.com:8000/v1'
-    """
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(not a URL)"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def explain_invalid(error: ValidationError, model: type[BaseModel]) -> str:

@@ -15,7 +15,6 @@ from evolgen.engine.budget import Budget, Reservation, Spending
 from evolgen.engine.events import Asked, Failed, Observer, Replayed, StopRequested, Stored
 from evolgen.engine.fleet import Fleet
 from evolgen.engine.keep import GroupCommit
-from evolgen.engine.limits import Backoff, duration
 from evolgen.engine.replica import Replica
 from evolgen.engine.tokens import TokenEstimate
 from evolgen.errors import (
@@ -31,6 +30,7 @@ from evolgen.errors import (
     Unanswered,
     Unreachable,
 )
+from evolgen.pauses import Backoff, duration
 from evolgen.store import Answers
 from evolgen.usage import read_usage
 
@@ -81,11 +81,16 @@ class Asker:
         self._tokens = TokenEstimate()
 
     def stop(self, reason: EvolgenError) -> None:
-        """Ask nothing more; the first reason given is the one that counts."""
+        """Ask nothing more; the first reason given is the one that counts.
+
+        What a budget paid for is waited for, however long it takes.
+        """
         if self.stopped is None:
             self.stopped = reason
-            self.halt()
+            self._halt()
             self._observe(StopRequested(reason))
+        if not isinstance(reason, BudgetReached):
+            self._leave()
 
     def deny(self, error: Denied) -> None:
         """Stop because no question will be answered: the command is wrong, unless there were answers before."""
@@ -97,10 +102,18 @@ class Asker:
 
     def halt(self) -> None:
         """Ask nothing more because the work is done: a stop without a reason."""
+        self._halt()
+        self._leave()
+
+    def _halt(self) -> None:
         self._stopping.set()
         self._budget.close()
         for fleet in self._fleets.values():
             fleet.close(Halt())
+
+    def _leave(self) -> None:
+        for backend in {backend for backends in self._fleets for backend in backends}:
+            backend.leave()
 
     def close(self) -> None:
         """Store what came last."""
@@ -241,8 +254,9 @@ class Asker:
                 self.deny(error)
                 raise Halt from error
             return error
-        except EvolgenError as error:  # the teacher can't be had at all: no such model file, no such extra
-            self.stop(error)
+        except EvolgenError as error:  # the teacher can't be had at all: no such model file, or nobody waits for it
+            if not self.halted:
+                self.stop(error)
             raise Halt from error
 
     def _judge(self, error: TeacherError, fleet: Fleet) -> None:

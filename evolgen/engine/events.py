@@ -220,7 +220,7 @@ class Tally:
         if usage is None:
             self.uncounted.add((role, model))
             return
-        self.paid[role, model] = Usage(*map(sum, zip(self.paid[role, model], usage, strict=True)))
+        self.paid[role, model] = self.paid[role, model].plus(usage)
         self.prompt_tokens += usage.prompt
         self.completion_tokens += usage.completion
         self.cached_tokens += usage.cached

@@ -159,13 +159,15 @@ def stop_on_signals(asker: Asker) -> Iterator[None]:
         return
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
+    interrupted = False
 
     def interrupt() -> None:
-        if isinstance(asker.stopped, Interrupted):
-            if task is not None:
-                task.cancel()
-        else:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
             asker.stop(Interrupted(f"interrupted; {GO_ON}"))
+        elif task is not None:
+            task.cancel()
 
     caught = (signal.SIGINT, signal.SIGTERM)
     try:

@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Course(BaseModel):
-    """One course that a run might take: calls and tokens by role, dollars (None where a price is unknown), seconds."""
+    """One course that a run might take: calls and tokens by role, dollars (None where a price is unknown), seconds
+    (None where batches take as long as they like).
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -14,7 +16,7 @@ class Course(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float | None
-    seconds: float
+    seconds: float | None
 
 
 class Estimate(BaseModel):

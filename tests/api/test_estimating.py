@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import evolgen
 from evolgen.report.estimate import Course, Estimate
 from tests.conftest import ROOT
-from tests.teacher import Teacher
+from tests.teacher import Body, Teacher, completion, digest, kind, refusal, sensible
 
 SEEDS: Any = [{"instruction": f"Explain thing {n} in some detail.", "output": f"It is {n}."} for n in range(120)]
 
@@ -41,7 +43,7 @@ def test_a_run_on_a_good_teacher_takes_what_was_estimated(name: str, teacher: Te
     call, settings = RUNS[name]
     told = estimated(call, base_url=teacher.url, **settings)
     assert not teacher.calls
-    assert not list(Path().glob("out*"))
+    assert not list(Path().iterdir())
     real = call(out="out.jsonl", model="gpt-4o-mini", base_url=teacher.url, **settings)
     assert 0.9 * total(told.low) <= real.requests - real.surplus <= 1.1 * total(told.high)
     sent = sum(len(message["content"]) for body in teacher.calls for message in body["messages"]) / 4
@@ -49,6 +51,8 @@ def test_a_run_on_a_good_teacher_takes_what_was_estimated(name: str, teacher: Te
     assert told.low.cost_usd is not None
     assert told.high.cost_usd is not None
     assert 0 < told.low.cost_usd < told.high.cost_usd
+    assert told.low.seconds is not None
+    assert told.high.seconds is not None
     assert 0 < told.low.seconds < told.high.seconds
     assert set(told.low.requests) == set(told.high.requests)
 
@@ -76,6 +80,54 @@ def test_the_command_prints_it() -> None:
         assert text in done.stdout
     told = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
     assert told["estimate"]["low"]["requests"]["evolve"] == 4 * 68
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_probe_goes_by_the_teacher_itself(name: str, teacher: Teacher) -> None:
+    """A teacher that fails every other evolution and dawdles over its answers."""
+
+    async def dawdle(body: Body) -> web.StreamResponse:
+        if kind(body) == "judge":
+            return completion("Equal" if digest(body) < "8" else "Not Equal")
+        if kind(body) == "answer":
+            await asyncio.sleep(0.05)
+        return completion(sensible(body))
+
+    teacher.reply = dawdle
+    call, settings = RUNS[name]
+    settings = settings | {"base_url": teacher.url, "concurrency": 8}
+    told = estimated(call, probe=40, **settings)
+    probed = len(teacher.calls)
+    assert 0 < probed < 400
+    assert not list(Path().glob("out*"))
+    real = call(out="out.jsonl", model="gpt-4o-mini", **settings)
+    assert real.replayed >= 0.9 * probed, "what was probed is not paid again"
+    needed = probed + real.requests - real.surplus
+    assert 0.85 * total(told.low) <= needed <= 1.15 * total(told.high)
+    assert told.high.prompt_tokens == pytest.approx(100 * total(told.high), rel=0.02)
+    assert told.low.cost_usd is not None
+    assert told.high.cost_usd is not None
+    cost = (100 * 0.15 + 20 * 0.60) / 1e6
+    assert 0.85 * told.low.cost_usd <= needed * cost <= 1.15 * told.high.cost_usd
+    assert estimated(call, probe=40, **settings).low.requests == told.low.requests, "replayed, it says the same"
+
+
+def test_a_probe_that_is_stopped_says_why(teacher: Teacher) -> None:
+    async def wrong(body: Body) -> web.StreamResponse:
+        return refusal(401, "no such key")
+
+    teacher.reply = wrong
+    with pytest.raises(evolgen.EvolgenError, match="the endpoint refused the key"):
+        estimated(evolgen.respond, inputs=SEEDS, base_url=teacher.url, probe=5)
+    with pytest.raises(evolgen.EvolgenError, match="probe: it goes with --estimate"):
+        evolgen.respond(inputs=SEEDS, out="out.jsonl", model="m", base_url=teacher.url, probe=5)
+
+
+def test_a_batch_costs_half_and_takes_as_long_as_it_likes() -> None:
+    full = estimated(evolgen.respond, inputs=SEEDS, base_url="http://x/v1")
+    half = estimated(evolgen.respond, inputs=SEEDS, base_url="http://x/v1", batch=True)
+    assert half.low.cost_usd == pytest.approx((full.low.cost_usd or 0.0) / 2)
+    assert half.low.seconds is None
 
 
 def test_a_chain_is_not_estimated() -> None:

@@ -22,7 +22,7 @@ import evolgen
 from evolgen.api.growing import self_instruct_async
 from evolgen.asking import Request
 from evolgen.engine.events import Committed, Event
-from evolgen.engine.limits import Backoff
+from evolgen.pauses import Backoff
 from evolgen.records import Record
 from tests.conftest import ROOT, rows
 from tests.teacher import Body, Teacher, completion, digest, kind, refusal, sensible, sentence

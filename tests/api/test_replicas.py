@@ -12,7 +12,7 @@ from aiohttp import web
 
 import evolgen
 from evolgen.api.responding import respond_async
-from evolgen.engine.limits import Backoff
+from evolgen.pauses import Backoff
 from tests.conftest import rows
 from tests.teacher import Body, Drop, Teacher, completion, refusal, sensible
 

@@ -14,7 +14,6 @@ from evolgen.backends.scripted import response
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.budget import Spending
 from evolgen.engine.events import Event, Failed, StopRequested, Tally
-from evolgen.engine.limits import Backoff
 from evolgen.errors import (
     BudgetReached,
     ConnectionFailed,
@@ -26,6 +25,7 @@ from evolgen.errors import (
     Unanswered,
     Unreachable,
 )
+from evolgen.pauses import Backoff
 from evolgen.store import Store, Stored
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +49,9 @@ class Fake:
         if isinstance(outcome, EvolgenError):
             raise outcome
         return outcome
+
+    def leave(self) -> None:
+        pass
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         raise AssertionError("nobody asks for embeddings here")

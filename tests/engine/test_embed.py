@@ -24,8 +24,8 @@ from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.budget import Spending
 from evolgen.engine.embed import TEXTS, Embedded, embed, embed_all
 from evolgen.engine.events import Asked, Event, Failed, StopRequested, Tally
-from evolgen.engine.limits import Backoff
 from evolgen.errors import BudgetReached, Denied, NotStored, Refused, StoreError, Unanswered, UsageError
+from evolgen.pauses import Backoff
 from evolgen.store import Store, Stored
 from tests.teacher import Body, Teacher, embeddings, refusal, vector_of
 

@@ -17,9 +17,9 @@ from evolgen.backends.scripted import response
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.events import Event, Notice
 from evolgen.engine.fleet import Fleet
-from evolgen.engine.limits import Backoff
 from evolgen.engine.replica import Replica
 from evolgen.errors import BudgetReached, ConnectionFailed, Unanswered, Unreachable
+from evolgen.pauses import Backoff
 from evolgen.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +45,9 @@ class Endpoint:
             return response(f"answer to {request.messages[0][1]}")
         finally:
             self.in_flight -= 1
+
+    def leave(self) -> None:
+        pass
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         raise AssertionError

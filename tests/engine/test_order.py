@@ -6,8 +6,8 @@ import random
 import pytest
 
 from evolgen.engine import order
-from evolgen.engine.limits import Backoff
 from evolgen.engine.order import in_order
+from evolgen.pauses import Backoff
 
 pytestmark = pytest.mark.anyio
 

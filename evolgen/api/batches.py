@@ -1,0 +1,123 @@
+"""Batches that are under way: which there are, and ending them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from evolgen.api.common import run_sync
+from evolgen.backends.batch_api import BatchApi, BatchState
+from evolgen.backends.connection import Connection
+from evolgen.config import Endpoint
+from evolgen.config.environment import OPENAI_URL, api_key, public_url
+from evolgen.errors import Denied, TeacherError, UsageError
+from evolgen.store import Batch, Store
+
+STORE: Path = Endpoint.model_fields["store"].default
+KEY_VARIABLE: str = Endpoint.model_fields["api_key_env"].default
+TIMEOUT: float = Endpoint.model_fields["timeout"].default
+
+
+class BatchInfo(BaseModel):
+    """A batch that the store waits for, and what its endpoint says of it.
+
+    `status` is the endpoint's word, or why there is none; `answered` and `failed` are None then. `id` is None for a
+    batch that may never have reached the endpoint: the next run with --batch finds out.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str | None
+    model: str
+    endpoint: str
+    sent: datetime
+    questions: int
+    status: str
+    answered: int | None
+    failed: int | None
+
+
+def list_batches(
+    *, store: str | Path = STORE, base_url: str | None = None, api_key_env: str = KEY_VARIABLE
+) -> list[BatchInfo]:
+    """The batches that a store waits for: what `evolgen batches list` does.
+
+    `base_url` is needed only where it carries a key. Raises UsageError where there is no such store.
+    """
+    batches = _batches(Path(store))
+    return run_sync(_each(batches, base_url, api_key_env, cancel=False))
+
+
+def cancel_batches(
+    ids: Sequence[str] = (),
+    *,
+    store: str | Path = STORE,
+    base_url: str | None = None,
+    api_key_env: str = KEY_VARIABLE,
+) -> list[BatchInfo]:
+    """End batches early, all of them where none is named: what `evolgen batches cancel` does.
+
+    What they have answered by then is paid for; the next run with --batch takes it. Raises UsageError for an id that
+    the store doesn't know, and Denied where the endpoint doesn't accept the key.
+    """
+    batches = _batches(Path(store))
+    known = {batch.id for batch in batches}
+    for id in ids:
+        if id not in known:
+            raise UsageError(
+                f"batch {id}: the store {store} doesn't wait for it; `evolgen batches list` says for which"
+            )
+    wanted = [batch for batch in batches if not ids or batch.id in ids]
+    return run_sync(_each(wanted, base_url, api_key_env, cancel=True))
+
+
+def _batches(path: Path) -> list[Batch]:
+    if not path.exists():
+        raise UsageError(f"--store {path}: there is no such store")
+    with contextlib.closing(Store(path)) as store:
+        return store.batches()
+
+
+async def _each(batches: Sequence[Batch], base_url: str | None, key: str, *, cancel: bool) -> list[BatchInfo]:
+    return list(await asyncio.gather(*(_one(batch, base_url, key, cancel=cancel) for batch in batches)))
+
+
+async def _one(batch: Batch, base_url: str | None, key: str, *, cancel: bool) -> BatchInfo:
+    state: BatchState | None = None
+    try:
+        async with _api(batch, base_url, key) as api:
+            state = await (api.find(batch.token) if batch.id is None else api.get(batch.id))
+            if state is not None and cancel and not state.over:
+                state = await api.cancel(state.id)
+        status = "unknown to the endpoint" if state is None else state.status
+    except TeacherError as error:
+        if cancel and isinstance(error, Denied):
+            raise
+        status = str(error)
+    return BatchInfo(
+        id=batch.id if state is None else state.id,
+        model=batch.model,
+        endpoint=batch.endpoint,
+        sent=datetime.fromtimestamp(batch.created, UTC),
+        questions=len(batch.keys),
+        status=status,
+        answered=None if state is None else state.completed,
+        failed=None if state is None else state.failed,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _api(batch: Batch, base_url: str | None, key: str) -> AsyncIterator[BatchApi]:
+    """The endpoint of a batch, by the user's URL for it where one was given."""
+    given = base_url if base_url is not None and public_url(base_url) == batch.endpoint else None
+    url = given or (None if batch.endpoint == OPENAI_URL else batch.endpoint)
+    connection = Connection(url, lambda: api_key(key, url), timeout=TIMEOUT, connections=4)
+    try:
+        yield BatchApi(connection)
+    finally:
+        await connection.close()

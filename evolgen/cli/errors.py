@@ -1,0 +1,25 @@
+"""How a command ends that went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+
+import typer
+
+from evolgen.errors import EvolgenError, Interrupted
+
+
+@contextlib.contextmanager
+def errors(debug: bool) -> Iterator[None]:
+    """Turn an error of ours into one line on stderr and its exit code."""
+    try:
+        yield
+    except (EvolgenError, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exception(error)
+        ours = error if isinstance(error, EvolgenError) else Interrupted("stopped at once; what came is in the store")
+        print(f"evolgen: {ours}", file=sys.stderr)
+        raise typer.Exit(ours.exit_code) from None
