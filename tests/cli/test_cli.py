@@ -132,9 +132,9 @@ def test_offline_proves_or_says_what_is_missing() -> None:
         (["seeds.txt", "--give-up", "soon"], "'soon' is no time such as 90, 30m or 2h"),
         (["seeds.txt", "--rpm", "0"], "rpm: Input should be greater"),
         (["seeds.txt", "--model", "scripted:gone.jsonl"], "script gone.jsonl: can't be read"),
-        (["seeds.txt", "--model", "local:gone.gguf"], "local:gone.gguf: there is no such file"),
+        (["seeds.txt", "--model", "local:gone.gguf"], "gone.gguf: there is no such file"),
         (["seeds.txt", "--model", "local:seeds.txt"], "this is not a GGUF file"),
-        (["seeds.txt", "--model", "local:nonsense"], "neither a model of the catalogue"),
+        (["seeds.txt", "--model", "local:nonsense"], "neither a .gguf file nor a model of the catalogue"),
         (["seeds.txt", "--model", "gpt-4"], "OPENAI_API_KEY holds no API key"),
         (["seeds.txt", "--model", "m", "--base-url", "localhost:1"], "must begin with http"),
         (["seeds.txt", "--store", "seeds.txt"], "damaged or not a store"),
@@ -352,6 +352,23 @@ def test_models_are_listed() -> None:
     assert done.returncode == 0
     assert "local:smollm2-135m" in done.stdout
     assert evolgen("models", "pull", "gone").returncode == 2
+    entries = json.loads(evolgen("models", "list", "--json").stdout)
+    assert {"name", "size", "licence", "context", "about", "here"} <= entries[0].keys()
+    assert "vicuna-v1.1" in evolgen("models", "templates").stdout
+    assert evolgen("models", "rm", "gone").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "page"),
+    [("chat", "local"), ("serve", "local"), ("models info", "local"), ("models quantize", "local"),
+     ("batches list", "teachers"), ("batches cancel", "teachers")],
+)  # fmt: skip
+def test_the_flags_of_other_commands_are_documented(command: str, page: str) -> None:
+    shown = evolgen(*command.split(), "--help").stdout
+    docs = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    flags = set(re.findall(r"--[a-z-]+", shown)) - {"--help", "--debug", "--model"}
+    assert flags
+    assert [flag for flag in sorted(flags) if not re.search(rf"{flag}\b", docs)] == []
 
 
 def test_version() -> None:

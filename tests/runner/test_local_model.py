@@ -20,8 +20,8 @@ from evolgen.config import Endpoint
 from evolgen.engine.ask import Asker
 from evolgen.engine.embed import Embedded, embed_all
 from evolgen.errors import ModelError
-from evolgen.runner.models import CATALOGUE, pull
-from evolgen.runner.server import LocalServer
+from evolgen.runner.models import EMBEDDED
+from evolgen.runner.server import LocalServer, Serving
 from evolgen.store import Store
 from tests.conftest import ROOT, rows
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def model() -> Path:
-    return pull(CATALOGUE["smollm2-135m"])
+    return EMBEDDED.pull()
 
 
 def test_it_evolves_real_seeds_and_replays_without_loading(model: Path) -> None:
@@ -105,14 +105,14 @@ def test_it_embeds_and_replays_without_loading(model: Path) -> None:
 
 
 def test_the_server_is_quiet_and_wants_its_key(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    server = LocalServer(model, slots=1)
+    server = LocalServer(model, Serving(slots=1, key="secret"))
     request = urllib.request.Request(
         f"{server.url}/completions", b'{"prompt": "Once", "max_tokens": 4}', {"Content-Type": "application/json"}
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
     assert caught.value.code == 401
-    request.add_header("Authorization", f"Bearer {server.key}")
+    request.add_header("Authorization", "Bearer secret")
     answer = json.load(urllib.request.urlopen(request))
     assert isinstance(answer["choices"][0]["text"], str)
     assert server.url.startswith("http://127.0.0.1:")
@@ -122,11 +122,15 @@ def test_the_server_is_quiet_and_wants_its_key(model: Path, capfd: pytest.Captur
 
 def test_damaged_files_are_one_sentence(model: Path) -> None:
     whole = model.read_bytes()
-    for name, content in [
-        ("cut.gguf", whole[:1_000_000]),
-        ("header.gguf", whole[:8]),
-        ("noise.gguf", b"GGUF" + b"\x99" * 999),
+    unknown = whole.replace(b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0llama",
+                            b"general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0alpha")  # fmt: skip
+    for name, content, problem in [
+        ("cut.gguf", whole[:1_000_000], "its header makes no sense|is cut off"),
+        ("short.gguf", whole[:-1], "the file is cut off, 98,362,431 of 98,362,432 bytes are here"),
+        ("header.gguf", whole[:8], "its header makes no sense"),
+        ("noise.gguf", b"GGUF" + b"\x99" * 999, "can't be read"),
+        ("unknown.gguf", unknown, r"llama\.cpp can't load it"),
     ]:
         Path(name).write_bytes(content)
-        with pytest.raises(ModelError, match=r"llama\.cpp can't load it"):
-            LocalServer(Path(name), slots=1)
+        with pytest.raises(ModelError, match=problem):
+            LocalServer(Path(name), Serving(slots=1))
