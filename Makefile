@@ -19,6 +19,7 @@ bench: .venv/.dev
 	$(BIN)/python -m tests.bench.engine
 	$(BIN)/python -m tests.bench.growing
 	$(BIN)/python -m tests.bench.curate
+	$(BIN)/python -m tests.bench.local
 
 clean:
 	rm -rf .venv demo dist .evolgen
