@@ -20,7 +20,7 @@ from evolgen.errors import UsageError
 from evolgen.pauses import Backoff
 from evolgen.runner import models, templates
 from evolgen.runner.cache import fingerprint, sha256
-from evolgen.runner.server import MOST_SLOTS, Serving, cores, slots_for
+from evolgen.runner.server import Serving, cores, slots_for, slots_of
 from evolgen.runner.wheel import Wheel
 
 REMOTE_CONCURRENCY = 32
@@ -118,7 +118,9 @@ class Teachers:
         return replace(teacher, backends=(backend,), limits=Limits(self._settings.concurrency or REQUESTS))
 
     def _local(self, model: models.Source | Path) -> Teacher:
-        slots = min(self._settings.concurrency or slots_for(cores()), MOST_SLOTS)
+        path = model if isinstance(model, Path) else model.path
+        wanted = self._settings.concurrency or (None if path.exists() else slots_for(cores()))
+        slots = slots_of(path, wanted)
         if isinstance(model, Path):
             name, identity = model.name, {"sha256": fingerprint(model)}
             find: Callable[[], Path] = partial(Path, model)

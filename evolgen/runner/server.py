@@ -123,15 +123,28 @@ def _context(header: Header, serving: Serving) -> int:
     return serving.context or min(CONTEXT, header.context or CONTEXT)
 
 
+def slots_of(model: Path, wanted: int | None) -> int:
+    """As many slots as are wanted, up to the most there are, or as the cores can feed and the memory holds."""
+    if wanted is not None:
+        return min(wanted, MOST_SLOTS)
+    header = read_header(model)
+    return _fitting(header, _context(header, Serving()))
+
+
 def _slots(header: Header, serving: Serving, context: int) -> int:
-    """As many slots as are wanted, or as the cores can feed and the memory holds; raises ModelError if not even one."""
-    slots = serving.slots or slots_for(cores())
+    """The slots of a server; raises ModelError if the memory doesn't hold them."""
     if _on_gpu(serving):
-        return slots
-    there = memory.available()
-    while serving.slots is None and slots > 1 and there and memory.needed(header, context, slots).total > there:
-        slots -= 1
+        return serving.slots or slots_for(cores())
+    slots = serving.slots or _fitting(header, context)
     memory.check_fits(header, context, slots)
+    return slots
+
+
+def _fitting(header: Header, context: int) -> int:
+    """As many slots as the cores can feed and the memory holds; one at the least."""
+    slots, there = slots_for(cores()), memory.available()
+    while slots > 1 and there is not None and memory.needed(header, context, slots).total > there:
+        slots -= 1
     return slots
 
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evolgen.errors import ModelError
-from evolgen.runner import memory
+from evolgen.runner import memory, server
 from evolgen.runner.gguf import TYPES, read_header
 from evolgen.runner.info import describe
-from evolgen.runner.server import LocalServer, Serving
+from evolgen.runner.server import LocalServer, Serving, slots_of
 from tests.runner.ggufs import LLAMA, Shape, header_of, write_gguf
 
 SIZES = {"7B": 6.7e9, "13B": 13.0e9, "33B": 32.5e9, "65B": 65.2e9}
@@ -60,6 +60,19 @@ def test_a_model_too_large_for_memory_is_refused_with_the_numbers(
     )
     with pytest.raises(ModelError, match=problem):
         LocalServer(path, Serving(slots=2))
+
+
+def test_slots_are_as_many_as_cores_and_memory_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_gguf(tmp_path / "7B.gguf", LLAMA["7B"])
+    monkeypatch.setattr(server, "cores", lambda: 16)
+    monkeypatch.setattr(memory, "available", lambda: 100_000_000_000)
+    assert slots_of(path, None) == 8
+    monkeypatch.setattr(memory, "available", lambda: 17_500_000_000)
+    assert slots_of(path, None) == 3, "each slot's context takes 1.07 GB beside 13.5 GB of weights"
+    monkeypatch.setattr(memory, "available", lambda: 1_000_000)
+    assert slots_of(path, None) == 1
+    assert slots_of(path, 5) == 5
+    assert slots_of(path, 50) == 8
 
 
 def test_info_prints_what_a_person_needs(tmp_path: Path) -> None:
