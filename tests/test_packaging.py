@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evolgen.runner.templates import TEMPLATES
 from tests.conftest import ROOT, rows
 
 pytestmark = pytest.mark.slow
@@ -38,6 +39,8 @@ def test_wheel_and_sdist_carry_the_prompts_and_no_data(built: Path) -> None:
     assert prompts == {name.removeprefix("evolgen/_prompts/") for name in wheel if "_prompts/" in name}
     assert not [name for name in wheel if name.startswith(("tests/", "docs/"))]
     assert "evolgen/py.typed" in wheel
+    data = {f"evolgen/runner/chat_templates/{template.file or template.name}.jinja" for template in TEMPLATES.values()}
+    assert data | {"evolgen/prices.toml", "evolgen/runner/catalogue.toml"} <= set(wheel)
     sdist = tarfile.open(next(built.glob("*.tar.gz"))).getnames()
     assert prompts == {name.split("/prompts/")[1] for name in sdist if "/prompts/" in name and name.endswith(".txt")}
 

@@ -63,7 +63,7 @@ class Teacher:
     `name` is shown in rows, `wire_name` is what a backend is asked for, and `identity` enters every key. The `backends`
     are replicas, each with the same `limits`: which of them answers makes no difference. Teachers at the same endpoints
     share them. A call for embeddings holds up to `embed_characters` of text, or one text that is longer. Calls to a
-    model on this machine are `free`.
+    model on this machine are `free`; those `in_batches` take hours, and nobody waits for them at the end.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Teacher:
     limits: Limits
     embed_characters: int = 100_000
     free: bool = False
+    in_batches: bool = False
 
     @property
     def concurrency(self) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import tempfile
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +19,8 @@ from evolgen.asking import Request
 from evolgen.backends import Embeddings, Identity, Response
 from evolgen.backends.batch_api import BYTES, REQUESTS, BatchApi, BatchState, question_line, read_lines
 from evolgen.backends.batch_calls import BatchCalls
-from evolgen.backends.openai_http import ADAPTABLE, OpenAIBackend, checked
+from evolgen.backends.batch_inbox import Inbox
+from evolgen.backends.openai_http import ADAPTABLE, OpenAIBackend
 from evolgen.config.environment import OPENAI_URL, public_url
 from evolgen.errors import (
     GO_ON,
@@ -25,7 +28,6 @@ from evolgen.errors import (
     Interrupted,
     Refused,
     Stopped,
-    TeacherError,
     Unanswered,
     Unreachable,
 )
@@ -38,6 +40,10 @@ lineage can go on without an answer."""
 
 FULL = ("token_limit_exceeded", "request_limit_exceeded")
 """Codes that say that an endpoint has more waiting than it takes."""
+
+
+GONE = ""
+"""The name of a batch that another run has done with."""
 
 
 class BatchBackend:
@@ -71,14 +77,10 @@ class BatchBackend:
         self._tell = tell
         self._endpoint = public_url(direct.connection.base_url or OPENAI_URL)
         self._store: Store | None = None
+        self._inbox: Inbox | None = None
         self._trying: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tried: set[tuple[str, ...]] = set()
-        self._waiting: dict[bytes, tuple[Request, asyncio.Future[Response]]] = {}
-        self._unsent: list[bytes] = []
-        self._sent: set[bytes] = set()
         self._under_way: dict[str, Batch] = {}
-        self._moved = asyncio.Event()
-        self._moves = 0
         self._landed = asyncio.Event()
         self._most = REQUESTS
         self._full_since: float | None = None
@@ -89,9 +91,10 @@ class BatchBackend:
     async def complete(self, model: str, request: Request) -> Response:
         """The answer to a question, some hours later; raises as a direct call would, and Stopped after `leave`."""
         key = request.key(self._identity)
-        if (stored := self._opened().get(key)) is not None:  # it came with a batch of an earlier run, just now
+        store, inbox = self._opened()
+        if (stored := store.get(key)) is not None:  # it came with a batch of an earlier run, just now
             return dict(json.loads(stored.answer))
-        if key not in self._sent:
+        if key not in inbox.sent:
             kind = tuple(name for name in ADAPTABLE if getattr(request, name) not in (None, ()))
             async with self._trying[kind]:
                 if self._ended is None and kind not in self._tried:
@@ -100,12 +103,7 @@ class BatchBackend:
                     return response
         if self._ended is not None:
             raise self._ended
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._waiting[key] = (request, future)
-        if key not in self._sent:
-            self._unsent.append(key)
-            self._move()
-        return await future
+        return await inbox.wait_for(key, request)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         return await self._direct.embed(model, texts)
@@ -120,16 +118,17 @@ class BatchBackend:
         if self._store is not None:
             self._store.close()
 
-    def _opened(self) -> Store:
-        """The store; when it is first opened, the batches of earlier runs are taken up and the work begins."""
-        if self._store is None:
+    def _opened(self) -> tuple[Store, Inbox]:
+        """Store and inbox; when they are first needed, the batches of earlier runs are taken up and the work begins."""
+        if self._store is None or self._inbox is None:
             self._store = Store(self._path)
+            self._inbox = Inbox(self._store)
             for batch in self._store.batches():
                 if (batch.endpoint, batch.model) == (self._endpoint, self._model):
                     self._take(batch)
                     self._begin(self._adopt(batch))
             self._begin(self._collect())
-        return self._store
+        return self._store, self._inbox
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on beside the lineages; what it fails with ends it all."""
@@ -145,7 +144,7 @@ class BatchBackend:
         task.add_done_callback(self._tasks.discard)
 
     def _end(self, error: BaseException) -> None:
-        """Tell the first of those that wait what happened, and the others that it is over."""
+        """Stop all work, and tell whoever waits."""
         if self._ended is not None:
             return
         self._ended = error
@@ -157,45 +156,50 @@ class BatchBackend:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        for _, future in self._waiting.values():
-            if not future.done():
-                future.set_exception(error)
-                error = Interrupted("the run is stopping")
-        self._waiting.clear()
-
-    def _move(self) -> None:
-        self._moves += 1
-        self._moved.set()
+        if self._inbox is not None:
+            self._inbox.close(error)
 
     def _take(self, batch: Batch) -> None:
         self._under_way[batch.token] = batch
-        self._sent.update(batch.keys)
+        self._opened()[1].sent.update(batch.keys)
+
+    def _done_with(self, batch: Batch) -> Inbox:
+        """All that there is of a batch has come."""
+        store, inbox = self._opened()
+        store.end_batch(batch.token)
+        del self._under_way[batch.token]
+        self._landed.set()
+        return inbox
 
     async def _adopt(self, batch: Batch) -> None:
         """Wait for a batch of an earlier run, if it was sent at all."""
         sent = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
-        state = await self._calls.find(batch.id, batch.token)
+        store, _ = self._opened()
+        while batch.id is None and _at_work(batch):  # another run is just sending it
+            await asyncio.sleep(self._backoff.pause(3, None))
+            known = {each.token: each for each in store.batches()}
+            batch = known.get(batch.token, replace(batch, id=GONE))
+        state = None if batch.id == GONE else await self._calls.find(batch.id, batch.token)
         if state is None:
-            if batch.id is not None:
+            if batch.id not in (None, GONE):
                 self._tell(f"batch {batch.id}, sent {sent}, is unknown to the endpoint: its questions are asked anew")
-            self._opened().end_batch(batch.token)
-            del self._under_way[batch.token]
-            self._send_again(batch)
+            self._done_with(batch).send_again(batch.keys)
             return
-        self._opened().name_batch(batch.token, state.id)
+        store.name_batch(batch.token, state.id)
         self._tell(f"batch {state.id}, sent {sent}: waiting for its {len(batch.keys):,} questions")
         await self._watch(batch, state, adopted=True)
 
     async def _collect(self) -> None:
         """Send what was asked, whenever nothing moves any more."""
+        _, inbox = self._opened()
         while True:
-            await self._moved.wait()
+            await inbox.moved.wait()
             moves = None
-            while moves != self._moves:
-                moves = self._moves
+            while moves != inbox.moves:
+                moves = inbox.moves
                 await asyncio.sleep(QUIET * self._backoff.first)
-            self._moved.clear()
-            while self._unsent:
+            inbox.moved.clear()
+            while inbox.unsent:
                 if self._full_since is not None:
                     await self._room()
                 await self._send()
@@ -209,28 +213,28 @@ class BatchBackend:
 
     async def _send(self) -> None:
         """Send as much of what was asked as one batch may hold."""
+        store, inbox = self._opened()
         with tempfile.TemporaryFile() as file:
-            keys, form = self._pack(file)
-            batch = Batch(uuid.uuid4().hex, None, self._endpoint, self._model, json.dumps(form), keys, time.time())
-            self._opened().begin_batch(batch)
+            keys, form = self._pack(inbox, file)
+            batch = Batch(_token(), None, self._endpoint, self._model, json.dumps(form), keys, time.time())
+            store.begin_batch(batch)
             self._take(batch)
             try:
                 state = await self._calls.begin(file, form["path"], batch.token)
             except (Denied, Refused) as error:
-                self._opened().end_batch(batch.token)
-                del self._under_way[batch.token]
+                self._done_with(batch)
                 raise Denied("denied", f"the endpoint takes no batches ({error}); run it without --batch") from error
-        self._opened().name_batch(batch.token, state.id)
+        store.name_batch(batch.token, state.id)
         self._tell(f"batch {state.id}: {_count(len(keys), 'question', 'questions')} sent")
         self._begin(self._watch(batch, state))
 
-    def _pack(self, file: IO[bytes]) -> tuple[tuple[bytes, ...], dict[str, Any]]:
+    def _pack(self, inbox: Inbox, file: IO[bytes]) -> tuple[tuple[bytes, ...], dict[str, Any]]:
         """Write the longest-waiting questions of one form into a file; returns their keys and the form."""
         first: dict[str, Any] | None = None
         keys: list[bytes] = []
         left: list[bytes] = []
-        for key in self._unsent:
-            body, form = self._direct.written(self._model, self._waiting[key][0])
+        for key in inbox.unsent:
+            body, form = self._direct.written(self._model, inbox.request(key))
             first = first or form
             line = question_line(key, form["path"], body)
             if form == first and len(keys) < self._most and file.tell() + len(line) <= BYTES:
@@ -238,7 +242,7 @@ class BatchBackend:
                 keys.append(key)
             else:
                 left.append(key)
-        self._unsent = left
+        inbox.unsent = left
         return tuple(keys), first or {}
 
     async def _watch(self, batch: Batch, state: BatchState, *, adopted: bool = False) -> None:
@@ -247,64 +251,28 @@ class BatchBackend:
         answered = 0
         for name in state.files:
             answered += await self._take_in(name, json.loads(batch.form))
-        self._opened().end_batch(batch.token)
-        del self._under_way[batch.token]
-        self._landed.set()
+        inbox = self._done_with(batch)
         if state.status == "failed":
             self._failed(batch, state, adopted=adopted)
-            self._send_again(batch)
+            inbox.send_again(batch.keys)
             return
         self._full_since, self._refusals = None, 0
         self._tell(f"batch {state.id}: {state.status}, {answered:,} of {len(batch.keys):,} questions answered")
         if state.status == "cancelled" and not adopted:
             raise Stopped(f"batch {state.id} was cancelled; {GO_ON}, which asks anew for what it left unanswered")
         lost = Unanswered("batch_lost", "its batch has no word on it")
-        await self._receive([(key, lost) for key in batch.keys if key in self._sent], {})
+        await inbox.receive([(key, lost) for key in batch.keys if key in inbox.sent], {})
 
     async def _take_in(self, name: str, form: dict[str, Any]) -> int:
         """Fetch a file of outcomes and take all of them; returns how many answers there were."""
         answered = 0
+        _, inbox = self._opened()
         with tempfile.TemporaryFile() as file:
             await self._calls.download(name, file)
             lines = read_lines(file)
             while group := list(itertools.islice(lines, GROUP)):
-                answered += await self._receive(group, form)
+                answered += await inbox.receive(group, form)
         return answered
-
-    async def _receive(self, outcomes: Sequence[tuple[bytes, object]], form: dict[str, Any]) -> int:
-        """Store the answers among some outcomes and tell whoever waits; returns how many answers there were."""
-        answers: dict[bytes, Response] = {}
-        errors: dict[bytes, TeacherError] = {}
-        for key, outcome in outcomes:
-            try:
-                if isinstance(outcome, TeacherError):
-                    raise outcome
-                answers[key] = checked(outcome) | {"form": form}
-            except TeacherError as error:
-                errors[key] = error
-        pairs = [(key, json.dumps(answer)) for key, answer in answers.items()]
-        if pairs:
-            await asyncio.to_thread(self._opened().put, pairs)
-        for key, answer in answers.items():
-            if (future := self._waiter(key)) is not None:
-                future.set_result(answer)
-        for key, failure in errors.items():
-            if (future := self._waiter(key)) is not None:
-                future.set_exception(failure)
-        self._moves += 1
-        return len(answers)
-
-    def _waiter(self, key: bytes) -> asyncio.Future[Response] | None:
-        """Who waits for a question whose outcome is here."""
-        self._sent.discard(key)
-        _, future = self._waiting.pop(key, (None, None))
-        return None if future is None or future.done() else future
-
-    def _send_again(self, batch: Batch) -> None:
-        """Send the questions of a batch that nothing came of with the next one, as far as somebody waits for them."""
-        self._sent.difference_update(batch.keys)
-        self._unsent += [key for key in batch.keys if key in self._waiting]
-        self._move()
 
     def _failed(self, batch: Batch, state: BatchState, *, adopted: bool) -> None:
         """A batch failed as a whole: stop, unless the endpoint had too much waiting."""
@@ -324,6 +292,25 @@ class BatchBackend:
             raise Unreachable(f"the endpoint has taken no batch for {duration(self._give_up)} ({told}); {GO_ON}")
         if not self._under_way:
             self._most = max(1, len(batch.keys) // 2)
+
+
+def _token() -> str:
+    """A name for a batch that nobody else gives, and which tells what process sends it."""
+    return f"{os.getpid()}-{uuid.uuid4().hex}"
+
+
+def _at_work(batch: Batch) -> bool:
+    """Whether the process that sends a batch is another one, and still there."""
+    process = int(batch.token.partition("-")[0])
+    if os.name != "posix" or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -115,7 +115,8 @@ class Teachers:
             backoff=backoff,
             tell=self._tell,
         )
-        return replace(teacher, backends=(backend,), limits=Limits(self._settings.concurrency or REQUESTS))
+        limits = Limits(self._settings.concurrency or REQUESTS)
+        return replace(teacher, backends=(backend,), limits=limits, in_batches=True)
 
     def _local(self, model: models.Source | Path) -> Teacher:
         path = model if isinstance(model, Path) else model.path

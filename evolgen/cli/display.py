@@ -71,7 +71,7 @@ class Display:
                 self._warned.add(error.rule)
                 what = "the row is rejected" if event.final else "asking again"
                 self._say(f"{error}: {what} (said once for each kind of failure)")
-            case StopRequested(reason=reason) if isinstance(reason, Stopped) and self._tally.in_flight:
+            case StopRequested(reason=reason, waits=True) if isinstance(reason, Stopped) and self._tally.in_flight:
                 self._say(f"stopping: {self._tally.in_flight} calls in flight finish first (Ctrl-C stops at once)")
         if time.monotonic() >= self._next and self._rows is not None:
             self._next = time.monotonic() + self._every

@@ -85,11 +85,13 @@ class Asker:
 
         What a budget paid for is waited for, however long it takes.
         """
+        paid_for = isinstance(reason, BudgetReached)
         if self.stopped is None:
             self.stopped = reason
             self._halt()
-            self._observe(StopRequested(reason))
-        if not isinstance(reason, BudgetReached):
+            left = not paid_for and any(teacher.in_batches for teacher in self._teachers.values())
+            self._observe(StopRequested(reason, waits=not left))
+        if not paid_for:
             self._leave()
 
     def deny(self, error: Denied) -> None:

@@ -105,9 +105,10 @@ class Working:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """The run will end early; calls in flight finish first."""
+    """The run will end early; calls in flight finish first if it `waits`."""
 
     reason: EvolgenError
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from evolgen.api.responding import respond_async
 from evolgen.engine.events import Event, Notice
 from evolgen.pauses import Backoff
 from evolgen.report.summary import Summary
-from evolgen.store import Store
+from evolgen.store import Batch, Store
 from tests.batches import BatchTeacher, Line, answered, expired, failed
 from tests.conftest import rows
 from tests.teacher import Teacher
@@ -257,6 +257,19 @@ def test_a_batch_whose_name_never_came_is_found_by_its_token(batching: BatchTeac
     batching.trouble = lambda method, path, number: None
     assert evolve(batching, model="m")[0].complete
     assert set(batching.sent.values()) == {1}
+
+
+def test_a_batch_that_another_run_is_just_sending_is_left_to_it(batching: BatchTeacher) -> None:
+    sender = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    Path(".evolgen").mkdir()
+    store = Store(Path(".evolgen/store.sqlite"))
+    store.begin_batch(Batch(f"{sender.pid}-abc", None, batching.url, "gpt-4o-mini", "{}", (b"k" * 32,), time.time()))
+    assert evolve(batching)[0].complete
+    assert [batch.token for batch in store.batches()] == [f"{sender.pid}-abc"]
+    sender.communicate(b"\n")
+    batching.delay = 0.5
+    assert evolve(batching, out="b.jsonl", seeds=[{"instruction": "Name a river."}])[0].complete
+    assert store.batches() == [], "it was never sent"
 
 
 def test_batches_are_listed_and_cancelled(batching: BatchTeacher) -> None:
