@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,24 +57,22 @@ def chat(
         if piped and not question:
             raise UsageError("standard input is empty: give it a question, or run it in a terminal")
         serving = Serving(slots=1, context=ctx, threads=threads, gpu_layers=gpu_layers, template=chat_template)
-        with Display() as display:
-            opened = open_chat(
-                model,
-                base_url=base_url,
-                api_key_env=api_key_env,
-                system=system,
-                serving=serving,
-                fetching=lambda name, done, total: display(Fetching(name, done, total)),
-                tell=_tell,
-            )
-            conversation = opened.__enter__()
-        try:
+        with contextlib.ExitStack() as stack:
+            with Display() as display:
+                opened = open_chat(
+                    model,
+                    base_url=base_url,
+                    api_key_env=api_key_env,
+                    system=system,
+                    serving=serving,
+                    fetching=lambda name, done, total: display(Fetching(name, done, total)),
+                    tell=_tell,
+                )
+                conversation = stack.enter_context(opened)
             if piped:
                 _write(conversation.ask(question))
             else:
                 _talk(conversation)
-        finally:
-            opened.__exit__(None, None, None)
 
 
 def _talk(conversation: Chat) -> None:

@@ -48,7 +48,6 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 0
     key: str | None = None
-    alias: str | None = None
 
 
 def cores() -> int:
@@ -81,7 +80,7 @@ class LocalServer:
         self.header = header = read_header(model)
         choice = templates.choose(header, serving.template)
         self.note = choice.note
-        self.name = serving.alias or header.path.stem
+        self.name = header.path.stem
         self.context = _context(header, serving)
         self.slots = _slots(header, serving, self.context)
         _check_port(serving)
@@ -161,7 +160,7 @@ def _on_gpu(serving: Serving) -> bool:
 def _params(header: Header, serving: Serving) -> Any:
     params = require_llama_cpp().CommonParams()
     params.model.path = str(header.path)
-    params.model_alias = {serving.alias or header.path.stem}
+    params.model_alias = {header.path.stem}
     params.api_keys = [] if serving.key is None else [serving.key]
     params.hostnames = [serving.host]
     params.port = serving.port
