@@ -38,7 +38,8 @@ class BatchTeacher(Teacher):
     """`line(body, times)` says what becomes of a question that was sent so many times (None: its file has no word on
     it), `trouble(method, path, number)` what happens to a call about batches: "before" and "after" drop the connection
     before and after the work is done, a number is an error status. `refuse(questions, open)` may give the (code,
-    message) with which a batch fails as a whole; `open` are the questions in other batches that are not over.
+    message) with which a batch fails as a whole; `open` are the questions in other batches that are not over. The first
+    calls for a batch's state are answered with `rubbish`, and `extra` lines stand in each output file.
     """
 
     def __init__(self, *, delay: float = 0.05) -> None:
@@ -47,6 +48,8 @@ class BatchTeacher(Teacher):
         self.line: Callable[[Line, int], Line | None] = lambda body, times: answered(body)
         self.trouble: Callable[[str, str, int], str | int | None] = lambda method, path, number: None
         self.refuse: Callable[[int, int], tuple[str, str] | None] = lambda questions, open: None
+        self.rubbish: list[bytes] = []
+        self.extra: list[bytes] = []
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, Line] = {}
         self.sent: Counter[str] = Counter()
@@ -126,12 +129,15 @@ class BatchTeacher(Teacher):
         for name, rows in (("output_file_id", output), ("error_file_id", errors)):
             if rows:
                 batch[name] = f"file-{len(self.files)}"
-                self.files[batch[name]] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+                lines_of = [*self.extra, *(json.dumps(row).encode() for row in rows)]
+                self.files[batch[name]] = b"".join(line + b"\n" for line in lines_of)
         batch["request_counts"] |= {"completed": len(output), "failed": len(errors)}
         ending = any(row["error"] is not None for row in errors)
         batch["status"] = {"cancelling": "cancelled"}.get(batch["status"], "expired" if ending else "completed")
 
     async def _get(self, request: web.Request) -> web.Response:
+        if self.rubbish:
+            return web.Response(body=self.rubbish.pop(0), content_type="application/json")
         batch = self.batches.get(request.match_info["id"])
         if batch is None:
             return web.json_response({"error": {"message": "no such batch"}}, status=404)

@@ -98,11 +98,11 @@ class BatchApi:
             if not isinstance(page, dict) or not isinstance(entries, list):
                 raise Unanswered("malformed", "the endpoint's list of batches can't be read")
             for entry in entries:
-                if isinstance(entry, dict) and (entry.get("metadata") or {}).get(TOKEN) == token:
+                if _table(_table(entry).get("metadata")).get(TOKEN) == token:
                     return _state(entry)
             if not page.get("has_more") or not entries:
                 return None
-            query["after"] = entries[-1].get("id")
+            query["after"] = _table(entries[-1]).get("id")
 
     async def cancel(self, id: str) -> BatchState:
         """Have a batch end early; what it has answered by then can still be had."""
@@ -125,16 +125,25 @@ class BatchApi:
 def _state(told: object) -> BatchState:
     if not isinstance(told, dict) or not isinstance(told.get("id"), str) or not isinstance(told.get("status"), str):
         raise Unanswered("malformed", f"the endpoint's word on a batch can't be read: {str(told)[:100]!r}")
-    counts = told.get("request_counts") or {}
-    errors = (told.get("errors") or {}).get("data") or [{}]
+    counts = _table(told.get("request_counts"))
+    errors = _table(told.get("errors")).get("data")
+    error = _table(errors[0]) if isinstance(errors, list) and errors else {}
     return BatchState(
         id=told["id"],
         status=told["status"],
-        **{name: int(counts.get(name) or 0) for name in ("completed", "failed", "total")},
-        files=tuple(file for file in (told.get("output_file_id"), told.get("error_file_id")) if file),
-        code=str(errors[0].get("code") or ""),
-        problem=str(errors[0].get("message") or "")[:200],
+        **{name: _number(counts.get(name)) for name in ("completed", "failed", "total")},
+        files=tuple(file for file in (told.get("output_file_id"), told.get("error_file_id")) if isinstance(file, str)),
+        code=str(error.get("code") or ""),
+        problem=str(error.get("message") or "")[:200],
     )
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def question_line(key: bytes, path: str, body: Mapping[str, Any]) -> bytes:

@@ -90,6 +90,18 @@ def test_lines_that_failed_expired_or_vanished_are_asked_again(batching: BatchTe
     assert Path("out.jsonl").read_text() == plain
 
 
+def test_rubbish_about_batches_is_asked_about_again(batching: BatchTeacher) -> None:
+    """An endpoint whose words on a batch make no sense at first, and whose files hold lines that nobody asked for."""
+    plain = expected(batching)
+    rubbish = [b"[]", b"{}", b'{"id": 5}', b"<html>", b'{"id": "batch_0", "status": "in_progress", "errors": [5]}', b""]
+    batching.rubbish = rubbish * 3
+    batching.extra = [b"garbage", b'{"custom_id": 5}', b'{"custom_id": "zz"}', b"[]", b"null", b'{"custom_id": "00"}']
+    summary, _ = evolve(batching)
+    assert summary.complete
+    assert batching.rubbish == []
+    assert Path("out.jsonl").read_text() == plain
+
+
 def test_a_refused_line_rejects_its_row(batching: BatchTeacher) -> None:
     def line(body: Line, times: int) -> Line | None:
         refused = "thing number 7." in str(body)
