@@ -74,6 +74,9 @@ class HubFile:
         size, digest = self._asked_about(hub, endpoint)
         with room_for(size + RESERVE, str(self)) as folder:
             staging = folder / ".hub" / f"{self.owner}--{self.repo}"
+            for place in (staging / self.file, staging / ".cache", self.path):
+                if not place.resolve().is_relative_to(folder.resolve()):
+                    raise ModelError(f"{self}: a link in {folder} leads outside of it; nothing was fetched")
             try:
                 found = Path(
                     hub.hf_hub_download(
@@ -86,7 +89,7 @@ class HubFile:
                 )
             except Exception as error:  # the library lets through whatever its HTTP client raises
                 raise self._failed(error) from error
-            self._check(found, folder, size, digest)
+            self._check(found, size, digest)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             found.replace(self.path)
         progress(size, size)
@@ -106,9 +109,7 @@ class HubFile:
         digest = about.etag if about.etag and _SHA256.fullmatch(about.etag) else None
         return about.size or 0, digest
 
-    def _check(self, found: Path, folder: Path, size: int, digest: str | None) -> None:
-        if not found.resolve().is_relative_to(folder.resolve()):
-            raise ModelError(f"{self}: it would lie outside of {folder}; not kept")
+    def _check(self, found: Path, size: int, digest: str | None) -> None:
         if (size and found.stat().st_size != size) or (digest is not None and sha256(found) != digest):
             found.unlink()
             raise ModelError(

@@ -192,6 +192,12 @@ def test_a_link_in_the_cache_leads_nowhere(hub: Hub, tmp_path: Path) -> None:
     staging = cache_folder() / ".hub" / "owner--repo"
     staging.mkdir(parents=True)
     (staging / "deep").symlink_to(elsewhere)
-    with pytest.raises(ModelError, match="would lie outside"):
+    with pytest.raises(ModelError, match=r"a link in .* leads outside of it; nothing was fetched"):
         FILE.pull()
-    assert not FILE.here
+    (staging / "deep").unlink()
+    FILE.path.parent.parent.mkdir(parents=True)
+    FILE.path.parent.symlink_to(elsewhere)
+    with pytest.raises(ModelError, match=r"a link in .* leads outside of it; nothing was fetched"):
+        FILE.pull()
+    assert list(elsewhere.iterdir()) == []
+    assert hub.starts == []
