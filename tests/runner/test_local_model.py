@@ -79,6 +79,21 @@ def test_a_prompt_longer_than_the_context_is_a_rejection(model: Path) -> None:
     assert (row["rejection"]["stage"], row["rejection"]["rule"]) == ("backend", "context_length")
 
 
+def test_a_file_without_a_template_is_asked_by_its_name_or_as_is_said(model: Path) -> None:
+    bare = Path("SmolLM2-135M-Instruct-bare.gguf")
+    bare.write_bytes(model.read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_tempXate"))
+    told: list[str] = []
+    settings: Any = {"inputs": [{"instruction": "Name a river."}], "out": "out.jsonl", "max_tokens": 16}
+    settings |= {"model": f"local:{bare}", "observer": lambda event: told.append(getattr(event, "text", ""))}
+    assert evolgen.respond(**settings).requests == 1
+    assert f"{bare} brings no chat template: using chatml, by its name" in told
+    told.clear()
+    other = evolgen.respond(**settings, chat_template="vicuna-v1.1")
+    assert (other.requests, other.replayed) == (1, 0), "another question, in a key of its own"
+    assert not [text for text in told if "template" in text]
+    assert evolgen.respond(**settings).replayed == 1
+
+
 def test_it_embeds_and_replays_without_loading(model: Path) -> None:
     texts = ["How do I bake bread?", "Name a river.", "The stock market fell sharply on Tuesday.", "word " * 3000]
 
