@@ -51,14 +51,14 @@ assert "xllamacpp" not in sys.modules
     assert (Path("out.jsonl").read_bytes(), Path("out.rejected.jsonl").read_bytes()) == first
 
 
-def test_it_grows_ten_tasks_and_more_from_the_shipped_seeds(model: Path) -> None:
+def test_it_grows_tasks_from_the_shipped_seeds(model: Path) -> None:
     settings: Any = {"seeds": ROOT / "examples" / "seed_tasks.jsonl", "model": "local:smollm2-135m", "max_tokens": 400}
-    summary = evolgen.self_instruct(out="tasks.jsonl", n=30, **settings)
+    summary = evolgen.self_instruct(out="tasks.jsonl", n=12, **settings)
     assert summary.complete
     assert summary.by_stage.get("backend", 0) == 0
     written = rows(Path("tasks.jsonl"))
-    assert len(written) == 30
-    assert len({row["provenance"]["root"] for row in written}) >= 10
+    assert len(written) == 12
+    assert len({row["provenance"]["root"] for row in written}) >= 5
     as_base = evolgen.self_instruct(out="base.jsonl", n=3, completion=True, **settings)
     assert as_base.accepted == 3
 
