@@ -90,20 +90,17 @@ def store() -> None:
 
 
 def tail() -> None:
-    print("heavy tail: 400 seeds, one round, 5% of answers 5 s and the rest 0.2 s, 50 in flight")
-    with running(0.2, 0.05, 5.0) as url, tempfile.TemporaryDirectory() as folder:
-        bare = measure("bare", url, 400, 50, Path(folder))
-        ours = measure("evolgen", url, 400, 50, Path(folder))
-    report(bare, "bare loop")
-    report(ours, "evolgen")
-    print(f"  evolgen / bare loop, time: {ours['seconds'] / bare['seconds']:.2f}")
-    print("the same, 400 prompts, one call each")
-    with running(0.2, 0.05, 5.0) as url, tempfile.TemporaryDirectory() as folder:
-        bare = measure("bare-answers", url, 400, 50, Path(folder))
-        ours = measure("respond", url, 400, 50, Path(folder))
-    report(bare, "bare loop")
-    report(ours, "evolgen")
-    print(f"  evolgen / bare loop, time: {ours['seconds'] / bare['seconds']:.2f}")
+    print("heavy tail: 5% of answers 5 s and the rest 0.2 s, 50 in flight")
+    for what, bare_loop, contender in (
+        ("400 seeds, one round", "bare", "evolgen"),
+        ("400 prompts, one call each", "bare-answers", "respond"),
+    ):
+        with running(0.2, 0.05, 5.0) as url, tempfile.TemporaryDirectory() as folder:
+            bare = measure(bare_loop, url, 400, 50, Path(folder))
+            ours = measure(contender, url, 400, 50, Path(folder))
+        report(bare, "bare loop")
+        report(ours, "evolgen")
+        print(f"  {what}: evolgen / bare loop, time: {ours['seconds'] / bare['seconds']:.2f}")
 
 
 def limited() -> None:
