@@ -2,17 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench soak clean
+.PHONY: demo check lint test bench soak clean
 
 demo: .venv/.demo
 	$(BIN)/evolgen models pull smollm2-135m
 	$(BIN)/evolgen evolve examples/seeds.jsonl -o demo/evolved.jsonl -n 12 --rounds 2 --temperature 0.7 --max-tokens 256
 
-test: .venv/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2 -m "not slow"
+check: lint
+	$(BIN)/pytest -q -n 3 -m "not slow" $$($(BIN)/python -m tests.changed)
+
+test: lint
+	$(BIN)/pytest -q -n 3 -m "not slow"
 	$(BIN)/pytest -q -m slow
 
 bench: .venv/.dev
@@ -20,6 +20,11 @@ bench: .venv/.dev
 	$(BIN)/python -m tests.bench.growing
 	$(BIN)/python -m tests.bench.curate
 	$(BIN)/python -m tests.bench.local
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
 	rm -rf .venv demo dist .evolgen

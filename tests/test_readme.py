@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, rows
+from tests.program import evolgen
 
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -20,10 +21,6 @@ COMMANDS = [
     for line in README.splitlines()
     if re.match(r"^    (\.venv/bin/)?(evolgen|make) ", line)
 ]
-
-
-def evolgen(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "evolgen", *arguments], capture_output=True, text=True)
 
 
 def test_there_are_commands() -> None:

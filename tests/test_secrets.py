@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from tests.program import evolgen
 from tests.teacher import Body, Drop, Teacher, completion, refusal, sensible
 
 KEY, USER, QUERY = "sk-canary-1234567890abcdef", "canary-user-9876", "canary-query-5555"
@@ -49,10 +48,10 @@ def test_no_key_is_written_anywhere(
         f'[respond]\ninputs = "prompts.txt"\nout = "out.jsonl"\nmodel = "m"\nbase_url = "{url}"\n'
     )
     os.chmod("recipe.toml", 0o600)  # noqa: PTH101
-    command = [sys.executable, "-m", "evolgen", "respond", "prompts.txt", "-o", "out.jsonl", "--model", "m",
+    command = ["respond", "prompts.txt", "-o", "out.jsonl", "--model", "m",
                "--base-url", url, "--attempts", "2", "--give-up", "1s", *(["--debug"] if debug else [])]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, env={**os.environ, "OPENAI_API_KEY": KEY})
-    said = {"stdout": done.stdout, "stderr": done.stderr}
+    done = evolgen(*command, environment={"OPENAI_API_KEY": KEY})
+    said = {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
     written = {
         str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != "recipe.toml"
     }
@@ -66,6 +65,6 @@ def test_no_key_is_written_anywhere(
         case "fine":
             assert (done.returncode, len(written)) == (0, 5)
         case "echoing" | "limited":
-            assert b"the key ***" in done.stderr or b"provided: ***" in done.stderr
+            assert "the key ***" in done.stderr or "provided: ***" in done.stderr
         case "refusing":
             assert b"bad request by *** of *** with ***" in written["out.rejected.jsonl"]

@@ -22,6 +22,7 @@ from evolgen.engine.events import Event, Notice
 from evolgen.pauses import Backoff
 from evolgen.report.summary import Summary
 from evolgen.store import Batch, Store
+from tests import program
 from tests.batches import BatchTeacher, Line, answered, expired, failed
 from tests.conftest import rows
 from tests.teacher import Teacher
@@ -292,13 +293,12 @@ def test_batches_are_listed_and_cancelled(batching: BatchTeacher) -> None:
     assert (told.id, told.model, told.questions) == ("batch_0", "gpt-4o-mini", batching.sizes[0])
     assert "HTTP 401" in told.status
     batching.trouble = lambda method, path, number: None
-    done = subprocess.run([sys.executable, "-m", "evolgen", "batches", "list"], capture_output=True, text=True)
+    done = program.evolgen("batches", "list")
     assert "batch_0" in done.stdout
     assert "in_progress" in done.stdout
     with pytest.raises(evolgen.EvolgenError, match=r"batch other: the store .* doesn't wait for it"):
         evolgen.cancel_batches(["other"])
-    command = [sys.executable, "-m", "evolgen", "batches", "cancel", "batch_0", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = program.evolgen("batches", "cancel", "batch_0", "--json")
     assert json.loads(done.stdout)["status"] == "cancelling"
     batching.batches["batch_0"]["status"] = "cancelled"
     batching.delay = 0.05

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from aiohttp import web
 
 import evolgen
 from evolgen.report.estimate import Course, Estimate
+from tests import program
 from tests.conftest import ROOT
 from tests.teacher import Body, Teacher, completion, digest, kind, refusal, sensible
 
@@ -73,12 +72,12 @@ def test_limits_by_the_minute_and_unknown_prices_count() -> None:
 
 
 def test_the_command_prints_it() -> None:
-    command = [sys.executable, "-m", "evolgen", "evolve", str(ROOT / "examples" / "seeds.jsonl"), "-o", "out.jsonl",
+    command = ["evolve", str(ROOT / "examples" / "seeds.jsonl"), "-o", "out.jsonl",
                "--model", "gpt-4o-mini", "--base-url", "http://127.0.0.1:9/v1", "--estimate"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = program.evolgen(*command)
     for text in ("requests: ", "prompt tokens: ", "cost: $", "time: ", "assumed: ", "nothing was asked"):
         assert text in done.stdout
-    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+    told = json.loads(program.evolgen(*command, "--json").stdout)
     assert told["estimate"]["low"]["requests"]["evolve"] == 4 * 68
 
 

@@ -19,6 +19,7 @@ from evolgen.config import (
     Settings,
 )
 from tests.conftest import ROOT, rows
+from tests.program import Done, evolgen
 from tests.teacher import Teacher
 
 SCRIPT = r"""
@@ -34,14 +35,7 @@ def _files() -> None:
     Path("seeds.txt").write_text("Name a river.\nWhy is ice slippery?\n")
 
 
-def evolgen(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "evolgen", *arguments], capture_output=True, input=stdin)
-    result = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
-    assert "Traceback" not in result.stderr
-    return result
-
-
-def evolve(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+def evolve(*arguments: str, stdin: bytes = b"") -> Done:
     return evolgen("evolve", "-o", "out.jsonl", "--model", "scripted:script.jsonl", *arguments, stdin=stdin)
 
 
@@ -371,5 +365,12 @@ def test_the_flags_of_other_commands_are_documented(command: str, page: str) -> 
     assert [flag for flag in sorted(flags) if not re.search(rf"{flag}\b", docs)] == []
 
 
-def test_version() -> None:
-    assert re.fullmatch(r"evolgen \d+\.\d+\.\d+\n", evolgen("--version").stdout)
+def test_the_program_itself_starts_and_ends() -> None:
+    """The one test here of a real process: the others run the same in this one."""
+    command = [sys.executable, "-m", "evolgen"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    assert re.fullmatch(r"evolgen \d+\.\d+\.\d+\n", done.stdout)
+    done = subprocess.run([*command, "evolve", "gone.jsonl", "-o", "out.jsonl"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    command += ["evolve", "-", "-o", "out.jsonl", "--model", "scripted:script.jsonl", "--rounds", "1"]
+    assert subprocess.run(command, input=b"Name a lake.\n", capture_output=True).returncode == 0

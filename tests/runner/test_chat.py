@@ -21,6 +21,7 @@ from evolgen.cli.chat import _command, _turn
 from evolgen.errors import EvolgenError, UsageError
 from evolgen.runner.chat import Chat
 from tests.conftest import rows
+from tests.program import evolgen
 from tests.teacher import Body, Teacher, refusal
 
 PROMPT = b"\x1b[?2004h"
@@ -131,16 +132,15 @@ def test_from_a_pipe_there_is_the_answer_and_nothing_else(teacher: Teacher) -> N
     done = subprocess.run(command, input="Name a river.", capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "Name a river. \n", "")
     for input, wrong, problem in [
-        ("", command, "standard input is empty"),
-        ("hi", [*command[:4], "--base-url", teacher.url], "--base-url: name the endpoint's model too"),
-        ("hi", [*command[:4], "nope.gguf"], "nope.gguf: there is no such file"),
-        ("hi", [*command[:5], "--base-url", "http://127.0.0.1:9/v1"], "the connection failed"),
+        (b"", ["m", "--base-url", teacher.url], "standard input is empty"),
+        (b"hi", ["--base-url", teacher.url], "--base-url: name the endpoint's model too"),
+        (b"hi", ["nope.gguf"], "nope.gguf: there is no such file"),
+        (b"hi", ["m", "--base-url", "http://127.0.0.1:9/v1"], "the connection failed"),
     ]:
-        done = subprocess.run(wrong, input=input, capture_output=True, text=True)
-        assert done.returncode == 2
-        assert problem in done.stderr
-        assert "Traceback" not in done.stderr
-        assert done.stdout == ""
+        ended = evolgen("chat", *wrong, stdin=input)
+        assert ended.returncode == 2
+        assert problem in ended.stderr
+        assert ended.stdout == ""
 
 
 def test_a_session_in_a_terminal(teacher: Teacher) -> None:
