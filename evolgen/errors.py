@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 GO_ON = "run the same command again to go on"
 
@@ -90,11 +91,20 @@ class TargetUnreachable(Stopped):
 
 
 class TeacherError(EvolgenError):
-    """One call to a teacher failed; `rule` is the rule that a rejection for it carries."""
+    """One call to a teacher failed; `rule` is the rule that a rejection for it carries.
 
-    def __init__(self, rule: str, message: str) -> None:
+    `status` is the endpoint's, `said` all that it said, without secrets, and `param` the parameter that it named as
+    the wrong one; each where there was one.
+    """
+
+    def __init__(
+        self, rule: str, message: str, *, status: int | None = None, said: str = "", param: str | None = None
+    ) -> None:
         super().__init__(message)
         self.rule = rule
+        self.status = status
+        self.said = said
+        self.param = param
 
 
 class Refused(TeacherError):
@@ -107,8 +117,8 @@ class Unanswered(TeacherError):
     `retry_after` is the teacher's own word, in seconds, on when to come back; None where it gave none.
     """
 
-    def __init__(self, rule: str, message: str, retry_after: float | None = None) -> None:
-        super().__init__(rule, message)
+    def __init__(self, rule: str, message: str, retry_after: float | None = None, **told: Any) -> None:
+        super().__init__(rule, message, **told)
         self.retry_after = retry_after
 
 

@@ -27,6 +27,18 @@ GROUP = 512
 """Answers in one transaction at the most; bounds how long a writer holds the file's lock."""
 
 
+EXPLANATIONS = {
+    "SQLITE_CORRUPT": "the file is damaged or not a store; move it away, or name another with --store",
+    "SQLITE_NOTADB": "the file is damaged or not a store; move it away, or name another with --store",
+    "SQLITE_FULL": "the disk is full; what was stored before is safe, free some space and run the command again",
+    "SQLITE_BUSY": f"another process has held it for {LOCK_SECONDS:.0f} seconds; wait for it, or name another with "
+    "--store",
+    "SQLITE_CANTOPEN": "{error}; check the path and its permissions, or name another with --store",
+    "SQLITE_READONLY": "{error}; check the path and its permissions, or name another with --store",
+}
+"""What is wrong and what to do, by the beginning of the name that SQLite gives an error."""
+
+
 class Stored(NamedTuple):
     """An answer as it was stored: canonical JSON, and when (seconds since 1970)."""
 
@@ -213,13 +225,8 @@ def _cut(keys: bytes) -> tuple[bytes, ...]:
 def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror}; check the path and its permissions, or name another with --store"
-    text = str(error)
-    if "malformed" in text or "not a database" in text:
-        return "the file is damaged or not a store; move it away, or name another with --store"
-    if "full" in text:
-        return "the disk is full; what was stored before is safe, free some space and run the command again"
-    if "locked" in text:
-        return f"another process has held it for {LOCK_SECONDS:.0f} seconds; wait for it, or name another with --store"
-    if "unable to open" in text or "readonly" in text:
-        return f"{text}; check the path and its permissions, or name another with --store"
-    return f"{text}; what was stored before is safe"
+    name = getattr(error, "sqlite_errorname", "")  # the module's own errors have none
+    for prefix, explanation in EXPLANATIONS.items():
+        if name.startswith(prefix):
+            return explanation.format(error=error)
+    return f"{error}; what was stored before is safe"

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from evolgen.config.address import Address
+
 Body = dict[str, Any]
 Reply = Callable[[Body], Awaitable[web.StreamResponse]]
 
@@ -148,6 +150,10 @@ class Teacher:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def address(self) -> Address:
+        return Address(self.url)
 
     @property
     def asked(self) -> list[str]:

@@ -14,7 +14,8 @@ from evolgen.api.common import run_sync
 from evolgen.backends.batch_api import BatchApi, BatchState
 from evolgen.backends.connection import Connection
 from evolgen.config import Endpoint
-from evolgen.config.environment import OPENAI_URL, api_key, public_url
+from evolgen.config.address import Address
+from evolgen.config.environment import address_of, api_key
 from evolgen.errors import Denied, TeacherError, UsageError
 from evolgen.store import Batch, Store
 
@@ -49,8 +50,8 @@ def list_batches(
 
     `base_url` is needed only where it carries a key. Raises UsageError where there is no such store.
     """
-    batches = _batches(Path(store))
-    return run_sync(_each(batches, base_url, api_key_env, cancel=False))
+    given = _address(base_url)
+    return run_sync(_each(_batches(Path(store)), given, api_key_env, cancel=False))
 
 
 def cancel_batches(
@@ -65,6 +66,7 @@ def cancel_batches(
     What they have answered by then is paid for; the next run with --batch takes it. Raises UsageError for an id that
     the store doesn't know, and Denied where the endpoint doesn't accept the key.
     """
+    given = _address(base_url)
     batches = _batches(Path(store))
     known = {batch.id for batch in batches}
     for id in ids:
@@ -73,7 +75,11 @@ def cancel_batches(
                 f"batch {id}: the store {store} doesn't wait for it; `evolgen batches list` says for which"
             )
     wanted = [batch for batch in batches if not ids or batch.id in ids]
-    return run_sync(_each(wanted, base_url, api_key_env, cancel=True))
+    return run_sync(_each(wanted, given, api_key_env, cancel=True))
+
+
+def _address(base_url: str | None) -> Address | None:
+    return None if base_url is None else address_of(base_url)
 
 
 def _batches(path: Path) -> list[Batch]:
@@ -83,14 +89,14 @@ def _batches(path: Path) -> list[Batch]:
         return store.batches()
 
 
-async def _each(batches: Sequence[Batch], base_url: str | None, key: str, *, cancel: bool) -> list[BatchInfo]:
-    return list(await asyncio.gather(*(_one(batch, base_url, key, cancel=cancel) for batch in batches)))
+async def _each(batches: Sequence[Batch], given: Address | None, key: str, *, cancel: bool) -> list[BatchInfo]:
+    return list(await asyncio.gather(*(_one(batch, given, key, cancel=cancel) for batch in batches)))
 
 
-async def _one(batch: Batch, base_url: str | None, key: str, *, cancel: bool) -> BatchInfo:
+async def _one(batch: Batch, given: Address | None, key: str, *, cancel: bool) -> BatchInfo:
     state: BatchState | None = None
     try:
-        async with _api(batch, base_url, key) as api:
+        async with _api(batch, given, key) as api:
             state = await (api.find(batch.token) if batch.id is None else api.get(batch.id))
             if state is not None and cancel and not state.over:
                 state = await api.cancel(state.id)
@@ -112,11 +118,10 @@ async def _one(batch: Batch, base_url: str | None, key: str, *, cancel: bool) ->
 
 
 @contextlib.asynccontextmanager
-async def _api(batch: Batch, base_url: str | None, key: str) -> AsyncIterator[BatchApi]:
+async def _api(batch: Batch, given: Address | None, key: str) -> AsyncIterator[BatchApi]:
     """The endpoint of a batch, by the user's URL for it where one was given."""
-    given = base_url if base_url is not None and public_url(base_url) == batch.endpoint else None
-    url = given or (None if batch.endpoint == OPENAI_URL else batch.endpoint)
-    connection = Connection(url, lambda: api_key(key, url), timeout=TIMEOUT, connections=4)
+    address = given if given is not None and str(given) == batch.endpoint else Address.read(batch.endpoint)
+    connection = Connection(address, lambda: api_key(key, address), timeout=TIMEOUT, connections=4)
     try:
         yield BatchApi(connection)
     finally:

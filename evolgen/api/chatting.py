@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from evolgen.backends.address import Address, hidden
-from evolgen.backends.connection import explained
+from evolgen.backends.connection import NO_KEY, explained
 from evolgen.config import EMBEDDED_MODEL
-from evolgen.config.environment import api_key
+from evolgen.config.address import hidden
+from evolgen.config.environment import address_of, api_key
 from evolgen.errors import EvolgenError, UsageError
 from evolgen.runner import models
 from evolgen.runner.chat import Chat
@@ -45,16 +45,17 @@ def open_chat(
     if base_url is not None:
         if model is None:
             raise UsageError("--base-url: name the endpoint's model too: evolgen chat MODEL --base-url URL")
-        address, key = Address.read(base_url), api_key(api_key_env, base_url)
+        address = address_of(base_url)
+        key = api_key(api_key_env, address)
         client = openai.OpenAI(
             base_url=address.url,
-            api_key=key,
+            api_key=key or NO_KEY,
             default_headers=address.headers,
             default_query=dict(address.query),
             max_retries=1,
             timeout=TIMEOUT,
         )
-        secrets = (key, *address.secrets)
+        secrets = (*filter(None, [key]), *address.secrets)
         with client:
             yield Chat(client, model, system=system, explain=partial(_explained, secrets=secrets))
         return
@@ -102,4 +103,4 @@ def _is_loopback(host: str) -> bool:
 
 def _explained(error: Exception, secrets: tuple[str, ...]) -> EvolgenError:
     """What the client failed with, without the secrets that an endpoint may tell back."""
-    return EvolgenError(hidden(str(explained(error, TIMEOUT)), secrets))
+    return EvolgenError(str(explained(error, TIMEOUT, partial(hidden, secrets=secrets))))

@@ -21,7 +21,6 @@ from evolgen.backends.batch_api import BYTES, REQUESTS, BatchApi, BatchState, qu
 from evolgen.backends.batch_calls import BatchCalls
 from evolgen.backends.batch_inbox import Inbox
 from evolgen.backends.openai_http import ADAPTABLE, OpenAIBackend
-from evolgen.config.environment import OPENAI_URL, public_url
 from evolgen.errors import (
     GO_ON,
     Denied,
@@ -75,7 +74,7 @@ class BatchBackend:
         self._give_up = give_up
         self._backoff = backoff
         self._tell = tell
-        self._endpoint = public_url(direct.connection.base_url or OPENAI_URL)
+        self._endpoint = str(direct.connection.address)
         self._store: Store | None = None
         self._inbox: Inbox | None = None
         self._trying: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -7,16 +7,12 @@ business (`max_retries=0`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
-from evolgen.backends.address import Address, hidden
 from evolgen.backends.failures import status_error
-from evolgen.config.environment import public_url
+from evolgen.config.address import Address, hidden
 from evolgen.errors import ConnectionFailed, TeacherError, Unanswered, UsageError
 
 if TYPE_CHECKING:
@@ -28,16 +24,18 @@ TELEMETRY = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Versio
 """The client's X-Stainless-* headers, which tell the endpoint about this machine: evolgen sends none of them."""
 
 
+NO_KEY = "none"
+"""What is sent where there is no key: the client wants one."""
+
+
 class Connection:
     """One endpoint; the client is made, and `key` called, when the first call goes out.
 
     `connections` is how many calls will be in flight, `timeout` is in seconds, for a whole call.
     """
 
-    def __init__(self, base_url: str | None, key: Callable[[], str], *, timeout: float, connections: int) -> None:
-        if base_url is not None and not base_url.startswith(("http://", "https://")):
-            raise UsageError(f"--base-url {public_url(base_url)}: it must begin with http:// or https://")
-        self.base_url = base_url
+    def __init__(self, address: Address, key: Callable[[], str | None], *, timeout: float, connections: int) -> None:
+        self.address = address
         self._key = key
         self._timeout = timeout
         self._connections = connections
@@ -53,14 +51,7 @@ class Connection:
         back. `timeout` is for this call.
         """
         client = self._client or self._connect()
-        try:
-            return await self._called(call(client), timeout or self._timeout)
-        except TeacherError as error:
-            told = hidden(str(error), self._secrets)
-            if told == str(error) and not self._tells(error.__cause__):
-                raise
-            error.args = (told,)
-            raise error from None
+        return await self._called(call(client), timeout or self._timeout)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -70,29 +61,31 @@ class Connection:
         import httpx2  # what the openai client is made of
         import openai
 
-        address = Address.read(self.base_url)
-        key = self._key()
-        self._secrets = (key, *address.secrets)
+        address, key = self.address, self._key()
+        self._secrets = (*filter(None, [key]), *address.secrets)
         headers: dict[str, Any] = {f"X-Stainless-{name}": openai.Omit() for name in TELEMETRY}
         limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
         try:
             self._client = openai.AsyncOpenAI(
                 base_url=address.url,
-                api_key=key,
+                api_key=key or NO_KEY,
                 max_retries=0,
                 timeout=self._timeout,
                 default_headers=headers | address.headers,
-                default_query=address.query,
-                http_client=openai.DefaultAioHttpClient(limits=limits, trust_env=not _is_loopback(self.base_url)),
+                default_query=dict(address.query),
+                http_client=openai.DefaultAioHttpClient(limits=limits, trust_env=not address.is_loopback),
             )
         except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
-            raise UsageError(f"--base-url {public_url(self.base_url or '')}: not a usable URL") from error
+            raise UsageError(f"--base-url {address}: not a usable URL") from error
         return self._client
+
+    def _hide(self, text: str) -> str:
+        return hidden(text, self._secrets)
 
     def _tells(self, error: BaseException | None) -> bool:
         """Whether an error, or one that it came from, holds a secret."""
         while error is not None:
-            if hidden(str(error), self._secrets) != str(error):
+            if self._hide(str(error)) != str(error):
                 return True
             error = error.__cause__ or error.__context__
         return False
@@ -106,25 +99,26 @@ class Connection:
             async with asyncio.timeout(timeout):
                 return await call
         except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise explained(error, timeout) from error
+            failure = explained(error, timeout, self._hide)
+            raise failure from (None if self._tells(error) else error)
 
 
-def explained(error: Exception, timeout: float) -> TeacherError:
-    """The error that a failure of the client stands for."""
+def explained(error: Exception, timeout: float, hide: Callable[[str], str]) -> TeacherError:
+    """The error that a failure of the client stands for; `hide` takes the secrets out of what an endpoint tells."""
     import aiohttp
     import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return status_error(error)
+        return status_error(error, hide)
     if isinstance(error, json.JSONDecodeError):
-        return Unanswered("malformed", f"the response is not JSON: {error}")
+        return Unanswered("malformed", f"the response is not JSON: {hide(str(error))}")
     if isinstance(error, openai.APIConnectionError | httpx2.HTTPError | aiohttp.ClientError | OSError):
-        return _connection_error(error, timeout)
+        return _connection_error(error, timeout, hide)
     return Unanswered("malformed", f"the response can't be read: {type(error).__name__}")
 
 
-def _connection_error(error: BaseException, timeout: float) -> Unanswered:
+def _connection_error(error: BaseException, timeout: float, hide: Callable[[str], str]) -> Unanswered:
     """Tell a call that took too long from one whose connection failed.
 
     The client calls a dropped connection a timeout too, so what lies beneath its exception decides.
@@ -136,12 +130,5 @@ def _connection_error(error: BaseException, timeout: float) -> Unanswered:
         slow |= isinstance(cause, TimeoutError)
     if slow:
         return Unanswered("timeout", f"no answer within {timeout:g} s (--timeout)")
-    said = " ".join(str(cause).split())[:200] or type(cause).__name__
+    said = hide(" ".join(str(cause).split()))[:200] or type(cause).__name__
     return ConnectionFailed("connection", f"the connection failed: {said}")
-
-
-def _is_loopback(url: str | None) -> bool:
-    host = urlsplit(url or "").hostname or ""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from evolgen.backends.retry_after import retry_after
 from evolgen.errors import Denied, Refused, TeacherError, Unanswered
@@ -15,27 +16,31 @@ TOO_LONG = ("context_length", "context length", "context size", "context window"
 """How endpoints say that a question is too long."""
 
 
-def status_error(error: openai.APIStatusError) -> TeacherError:
-    """The error that a status and the endpoint's own words stand for."""
-    status, said = error.status_code, _said(error)
+def status_error(error: openai.APIStatusError, hide: Callable[[str], str] = str) -> TeacherError:
+    """The error that a status and the endpoint's own words stand for; `hide` takes the secrets out of them."""
+    status, words = error.status_code, hide(_words(error))
     code = f"{error.code or ''} {error.type or ''}"
-    rule = _refusal_rule(code, str(error))
+    told: dict[str, Any] = {"status": status, "said": hide(str(error)), "param": _param(error)}
+    rule = _refusal_rule(code, told["said"])
     if status in (401, 403) and rule != "content_filter":
-        return Denied("denied", f"the endpoint refused the key (HTTP {status}{said}); check --api-key-env and --model")
+        problem = f"the endpoint refused the key (HTTP {status}{words}); check --api-key-env and --model"
+        return Denied("denied", problem, **told)
     if status in (404, 405, 501):
-        return Denied("denied", f"the endpoint doesn't know the model or the path (HTTP {status}{said}); "
-                      "check --model and --base-url")  # fmt: skip
+        problem = (
+            f"the endpoint doesn't know the model or the path (HTTP {status}{words}); check --model and --base-url"
+        )
+        return Denied("denied", problem, **told)
     if status == 402 or (status == 429 and "insufficient_quota" in code):
-        denied = Denied("quota", f"the account's quota is exhausted (HTTP {status}{said})")
+        denied = Denied("quota", f"the account's quota is exhausted (HTTP {status}{words})", **told)
         denied.exit_code = 3
         return denied
     wait = retry_after(error.response.headers, now=time.time())
     if status == 429:
-        return Unanswered("rate_limited", f"too many requests (HTTP 429{said})", wait)
+        return Unanswered("rate_limited", f"too many requests (HTTP 429{words})", wait, **told)
     # llama.cpp answers 500 to a text that is too long to embed
     if status in (408, 409, 425) or (status >= 500 and rule != "context_length"):
-        return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{said})", wait)
-    return Refused(rule, f"the endpoint refused the question (HTTP {status}{said})")
+        return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{words})", wait, **told)
+    return Refused(rule, f"the endpoint refused the question (HTTP {status}{words})", **told)
 
 
 def _refusal_rule(code: str, message: str) -> str:
@@ -49,7 +54,13 @@ def _refusal_rule(code: str, message: str) -> str:
     return "bad_request"
 
 
-def _said(error: openai.APIStatusError) -> str:
+def _param(error: openai.APIStatusError) -> str | None:
+    """The parameter that the endpoint named."""
+    param = error.body.get("param") if isinstance(error.body, dict) else None
+    return param if isinstance(param, str) else None
+
+
+def _words(error: openai.APIStatusError) -> str:
     """The endpoint's own words, short, or nothing."""
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None

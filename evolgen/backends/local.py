@@ -10,6 +10,7 @@ from pathlib import Path
 from evolgen.asking import Request
 from evolgen.backends import Embeddings, Response
 from evolgen.backends.openai_http import OpenAIBackend
+from evolgen.config.address import Address
 from evolgen.runner.server import LONGEST_TEXT, LocalServer, Serving, random_key, require_llama_cpp
 
 
@@ -63,7 +64,7 @@ class LocalBackend:
         server = await asyncio.to_thread(lambda: LocalServer(self._find(), serving))
         if server.note is not None and not embeddings:
             self._tell(server.note)
-        http = OpenAIBackend(server.url, lambda: key, timeout=self._timeout, connections=server.slots)
+        http = OpenAIBackend(Address(server.url), lambda: key, timeout=self._timeout, connections=server.slots)
         return _Served(server, http)
 
 

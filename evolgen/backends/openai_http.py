@@ -15,6 +15,7 @@ from evolgen.asking import Request, message_text
 from evolgen.backends import Embeddings, Response
 from evolgen.backends.connection import Connection
 from evolgen.backends.vectors import read_embeddings
+from evolgen.config.address import Address
 from evolgen.errors import Refused, TeacherError, Unanswered
 from evolgen.records import printable
 
@@ -29,8 +30,8 @@ class OpenAIBackend:
     `timeout` is in seconds, for a whole call.
     """
 
-    def __init__(self, base_url: str | None, key: Callable[[], str], *, timeout: float, connections: int) -> None:
-        self.connection = Connection(base_url, key, timeout=timeout, connections=connections)
+    def __init__(self, address: Address, key: Callable[[], str | None], *, timeout: float, connections: int) -> None:
+        self.connection = Connection(address, key, timeout=timeout, connections=connections)
         self._refused: defaultdict[str, set[str]] = defaultdict(set)
         self._refused_embedding: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -135,12 +136,9 @@ def _body(model: str, request: Request, without: Set[str]) -> dict[str, Any]:
 
 def _lesson(failure: TeacherError, request: Request, known: Set[str]) -> str | None:
     """Which parameter a refused request was refused for, if that can be told and is news."""
-    cause = failure.__cause__
-    if not isinstance(failure, Refused) or failure.rule != "bad_request" or cause is None:
+    if not isinstance(failure, Refused) or failure.rule != "bad_request" or failure.status is None:
         return None
-    body = getattr(cause, "body", None)
-    named = str(body.get("param") or "") if isinstance(body, dict) else ""
-    message = str(cause).lower()
+    named, message = failure.param, failure.said.lower()
     complaint = any(word in message for word in ("unsupported", "not support", "unrecognized", "unknown", "extra"))
     for name in ADAPTABLE:
         words = ("response_format", "json_schema", "schema", "grammar") if name == "schema" else (name,)
@@ -152,6 +150,6 @@ def _lesson(failure: TeacherError, request: Request, known: Set[str]) -> str | N
 
 def _embedding_lesson(failure: TeacherError, known: Set[str]) -> str | None:
     """Whether a call for embeddings was refused because they were wanted as base64."""
-    told = str(failure.__cause__).lower()
+    told = failure.said.lower()
     refused = isinstance(failure, Refused) and ("encoding_format" in told or "base64" in told)
     return "encoding_format" if refused and "encoding_format" not in known else None

@@ -15,7 +15,7 @@ from evolgen.backends.local import LocalBackend
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.scripted import Script, ScriptedBackend, read_script
 from evolgen.config import EMBEDDED_MODEL, Endpoint
-from evolgen.config.environment import api_key, default_base_url, default_model
+from evolgen.config.environment import api_key, default_address, default_model
 from evolgen.errors import UsageError
 from evolgen.pauses import Backoff
 from evolgen.runner import models, templates
@@ -142,12 +142,12 @@ class Teachers:
         if not self._endpoints:
             self._endpoints = tuple(
                 OpenAIBackend(
-                    base_url,
-                    partial(api_key, self._settings.api_key_env, base_url),
+                    address,
+                    partial(api_key, self._settings.api_key_env, address),
                     timeout=self._settings.timeout,
                     connections=self._remote_concurrency,
                 )
-                for base_url in self._settings.base_url or (default_base_url(),)
+                for address in self._settings.base_url or (default_address(),)
             )
         return self._endpoints
 

@@ -16,13 +16,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     field_serializer,
     model_validator,
 )
 
 from evolgen.config import values
-from evolgen.config.environment import public_url
+from evolgen.config.address import Address
 from evolgen.errors import nearest
 
 EMBEDDED_MODEL = "local:smollm2-135m"
@@ -49,7 +50,7 @@ Methods = Annotated[tuple[DedupeMethod, ...], BeforeValidator(values.names), Fie
 Against = Annotated[Sequence[Path], BeforeValidator(values.several)]
 Rules = Annotated[dict[str, Any], BeforeValidator(values.rules)]
 Thresholds = Annotated[dict[str, float], BeforeValidator(values.thresholds)]
-BaseUrls = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(values.several)]
+BaseUrls = Annotated[tuple[Annotated[Address, PlainValidator(Address.read)], ...], BeforeValidator(values.several)]
 Duration = Annotated[float, BeforeValidator(values.duration), Field(gt=0)]
 Weights = Annotated[dict[str, float], BeforeValidator(values.weights), AfterValidator(values.positive)]
 
@@ -58,7 +59,9 @@ class Config(BaseModel):
     """What every command understands."""
 
     # built when first used: `evolgen --help` needs the fields and not the validator
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), defer_build=True, hide_input_in_errors=True
+    )
 
     strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is done.")
     force: bool = Field(default=False, description="Overwrite an existing output that evolgen did not write.")
@@ -115,8 +118,8 @@ class Endpoint(Config):
     store: Path = Field(default=Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
 
     @field_serializer("base_url")
-    def _without_secrets(self, urls: tuple[str, ...]) -> list[str]:
-        return [public_url(url) for url in urls]
+    def _without_secrets(self, urls: tuple[Address, ...]) -> list[str]:
+        return [str(url) for url in urls]
 
     @model_validator(mode="after")
     def _endpoint_needs_a_model(self) -> Endpoint:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evolgen.config.address import Address
+
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -90,7 +92,7 @@ def thresholds(value: Any) -> Any:
 
 
 def several(value: Any) -> Any:
-    return [value] if isinstance(value, str | Path | dict) else value
+    return [value] if isinstance(value, str | Path | dict | Address) else value
 
 
 def duration(value: Any) -> Any:

@@ -13,6 +13,7 @@ import pytest
 import evolgen
 from evolgen.asking import Request
 from evolgen.config import EvolveConfig
+from evolgen.config.address import Address
 from evolgen.engine.events import Committed, Event, Planned, Stored
 from tests.conftest import ROOT, rows
 
@@ -65,11 +66,15 @@ def test_seeds_may_be_given_in_place() -> None:
 
 def test_settings_by_name_go_on_top_of_a_config() -> None:
     config = EvolveConfig(
-        seeds=[{"instruction": "One."}], out=Path("a.jsonl"), rounds=1, base_url=("http://u:p@h/v1",), model="m"
+        seeds=[{"instruction": "One."}],
+        out=Path("a.jsonl"),
+        rounds=1,
+        base_url=(Address.read("http://u:p@h/v1"),),
+        model="m",
     )
     assert evolgen.evolve(config, script=script, rounds=3, out="b.jsonl").candidates == 3
     assert Path("b.manifest.json").exists()
-    assert config.base_url == ("http://u:p@h/v1",), "only what is shown or written goes without the secret"
+    assert config.base_url[0].secrets[:2] == ("u", "p"), "only what is shown or written goes without the secret"
 
 
 def test_it_works_inside_a_running_event_loop() -> None:

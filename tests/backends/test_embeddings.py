@@ -21,7 +21,7 @@ TEXTS = ["one", "two", "three"]
 
 
 async def embed(teacher: Teacher, *calls: list[str]) -> list[Embeddings]:
-    backend = OpenAIBackend(teacher.url, lambda: "secret-key", timeout=60, connections=4)
+    backend = OpenAIBackend(teacher.address, lambda: "secret-key", timeout=60, connections=4)
     try:
         return [await backend.embed("m", texts) for texts in calls]
     finally:

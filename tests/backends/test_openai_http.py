@@ -11,7 +11,8 @@ from aiohttp import web
 
 from evolgen.asking import Answer, Request
 from evolgen.backends.openai_http import OpenAIBackend
-from evolgen.errors import ConnectionFailed, Denied, Refused, Unanswered, UsageError
+from evolgen.config.address import Address
+from evolgen.errors import ConnectionFailed, Denied, Refused, Unanswered
 from tests.teacher import Body, Reply, Teacher, completion
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +21,7 @@ CHAT = Request("evolve", (("system", "S"), ("user", "U")), temperature=0.5, top_
 
 
 async def ask(teacher: Teacher, request: Request = CHAT, timeout: float = 60.0) -> Any:
-    backend = OpenAIBackend(teacher.url, lambda: "secret-key", timeout=timeout, connections=4)
+    backend = OpenAIBackend(teacher.address, lambda: "secret-key", timeout=timeout, connections=4)
     try:
         return await backend.complete("m", request)
     finally:
@@ -138,7 +139,7 @@ async def test_a_slow_drip_is_a_timeout() -> None:
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     backend = OpenAIBackend(
-        f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", lambda: "k", timeout=0.3, connections=1
+        Address(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"), lambda: "k", timeout=0.3, connections=1
     )
     with pytest.raises(Unanswered) as caught:
         await backend.complete("m", CHAT)
@@ -160,13 +161,13 @@ async def test_a_broken_connection_is_a_connection_failure() -> None:
     for handler in (drop, cut):
         server = await asyncio.start_server(handler, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        backend = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=60, connections=1)
+        backend = OpenAIBackend(Address(f"http://127.0.0.1:{port}/v1"), lambda: "k", timeout=60, connections=1)
         with pytest.raises(ConnectionFailed):
             await backend.complete("m", CHAT)
         await backend.close()
         server.close()
         await server.wait_closed()
-    refused = OpenAIBackend(f"http://127.0.0.1:{port}/v1", lambda: "k", timeout=60, connections=1)
+    refused = OpenAIBackend(Address(f"http://127.0.0.1:{port}/v1"), lambda: "k", timeout=60, connections=1)
     with pytest.raises(ConnectionFailed, match="the connection failed"):
         await refused.complete("m", CHAT)
 
@@ -178,7 +179,7 @@ async def test_a_refused_schema_is_learned_once_per_endpoint(teacher: Teacher) -
         return completion('{"a": 1}')
 
     teacher.reply = no_schemas
-    backend = OpenAIBackend(teacher.url, lambda: "k", timeout=60, connections=1)
+    backend = OpenAIBackend(teacher.address, lambda: "k", timeout=60, connections=1)
     request = Request("answer", (("user", "U"),), schema={"type": "object"})
     first = await backend.complete("m", request)
     await backend.complete("m", request)
@@ -204,6 +205,34 @@ async def test_newer_models_get_the_parameters_that_they_take(teacher: Teacher) 
     assert "top_p" in teacher.calls[-1]
 
 
+@pytest.mark.parametrize("key", [None, "none", "temperature"])
+async def test_a_refusal_that_names_the_key_is_learned_from_all_the_same(teacher: Teacher, key: str | None) -> None:
+    async def picky(body: Body) -> web.StreamResponse:
+        if "temperature" in body:
+            return error(400, "unsupported: none of these models takes temperature", param="temperature")
+        return completion("fine")
+
+    teacher.reply = picky
+    backend = OpenAIBackend(teacher.address, lambda: key, timeout=60, connections=1)
+    response = await backend.complete("m", CHAT)
+    await backend.close()
+    assert response["form"]["without"] == ["temperature"]
+
+
+async def test_without_a_key_nothing_is_blacked_out_and_errors_carry_what_was_said(teacher: Teacher) -> None:
+    async def refuse(body: Body) -> web.StreamResponse:
+        return error(400, "none of your business", param="top_k")
+
+    teacher.reply = refuse
+    backend = OpenAIBackend(teacher.address, lambda: None, timeout=60, connections=1)
+    with pytest.raises(Refused, match="none of your business") as caught:
+        await backend.complete("m", CHAT)
+    await backend.close()
+    assert (caught.value.status, caught.value.param) == (400, "top_k")
+    assert "none of your business" in caught.value.said
+    assert caught.value.__cause__ is not None
+
+
 async def test_a_400_that_persists_is_a_refusal_and_no_endless_loop(teacher: Teacher) -> None:
     async def refuse(body: Body) -> web.StreamResponse:
         return error(400, "unsupported temperature max_tokens top_p stop")
@@ -219,8 +248,3 @@ async def test_loopback_is_never_proxied(teacher: Teacher, monkeypatch: pytest.M
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     await ask(teacher)
     assert len(teacher.calls) == 1
-
-
-async def test_a_url_without_scheme_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="must begin with http"):
-        OpenAIBackend("localhost:8000", lambda: "k", timeout=1, connections=1)

@@ -23,6 +23,7 @@ import evolgen
 from evolgen.asking import Request
 from evolgen.backends import Response
 from evolgen.backends.openai_http import OpenAIBackend
+from evolgen.config.address import Address
 from evolgen.runner.models import EMBEDDED
 from evolgen.runner.server import LocalServer, Serving, cores, slots_for
 
@@ -59,7 +60,7 @@ def bare(requests: Sequence[Request], in_flight: int, *, remember: bool) -> Aske
     asked: Asked = []
 
     async def run() -> None:
-        backend = OpenAIBackend(server.url, lambda: "bench", timeout=600, connections=in_flight)
+        backend = OpenAIBackend(Address(server.url), lambda: "bench", timeout=600, connections=in_flight)
         left = iter(requests)
 
         async def worker() -> None:

@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 async def asking(
     teacher: Teacher, store: Any, events: list[Event] | None = None, *, concurrency: int = 4, **limits: Any
 ) -> AsyncIterator[Asker]:
-    backend = OpenAIBackend(teacher.url, lambda: "k", timeout=60, connections=concurrency)
+    backend = OpenAIBackend(teacher.address, lambda: "k", timeout=60, connections=concurrency)
     way = Way("m", "m", {"model": "m"}, (backend,), Limits(concurrency), limits.pop("characters", 100_000))
     settings: dict[str, Any] = {"attempts": 3, "backoff": QUICK} | limits
     asker = Asker(store, {"embed": way}, (events if events is not None else []).append, **settings)
