@@ -11,12 +11,10 @@ class Backoff:
     """Pauses between attempts, in seconds: `first`, doubling up to `most`, each varied by half either way.
 
     Where the endpoint says when to come back, that is it, and a little more, so that not all come back at once.
-    `patience` is how long a teacher may give no sign of life before the first answer of a run.
     """
 
     first: float = 0.5
     most: float = 30.0
-    patience: float = 60.0
     jitter: random.Random = field(default_factory=random.Random)
 
     def pause(self, attempt: int, floor: float | None) -> float:

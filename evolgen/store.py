@@ -51,8 +51,8 @@ class Batch:
     """Questions that were sent together, and whose answers will be there some hours later.
 
     `token` is ours and goes along with the batch, `id` is the endpoint's own, None until it is known. `keys` are those
-    of the questions, `form` tells how they were put, `endpoint` has no secrets in it. `created` is in seconds since
-    1970.
+    of the questions, `form` tells how they were put, `endpoint` has no secrets in it. Until `leased` whoever sends it
+    is at work, and nobody else takes it up. Times are in seconds since 1970.
     """
 
     token: str
@@ -62,6 +62,7 @@ class Batch:
     form: str
     keys: tuple[bytes, ...]
     created: float
+    leased: float = 0.0
 
 
 class Answers(Protocol):
@@ -86,7 +87,11 @@ def _add_batches(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create, _add_batches]
+def _add_leases(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE batches ADD COLUMN leased REAL NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create, _add_batches, _add_leases]
 """Each takes the schema one version up; the version is how many have been applied."""
 
 
@@ -133,7 +138,11 @@ class Store:
     def begin_batch(self, batch: Batch) -> None:
         """Note that a batch is about to be sent."""
         values = (batch.token, batch.id, batch.endpoint, batch.model, batch.form, b"".join(batch.keys), batch.created)
-        self._change("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
+        self._change("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values, batch.leased)
+
+    def lease_batch(self, token: str, until: float) -> None:
+        """Note until when whoever sends a batch is at work."""
+        self._change("UPDATE batches SET leased = ? WHERE token = ?", until, token)
 
     def name_batch(self, token: str, id: str) -> None:
         """Note by which name the endpoint knows a batch."""
@@ -150,8 +159,8 @@ class Store:
         except sqlite3.Error as error:
             raise self._failure("can't be read", error) from error
         return [
-            Batch(token, id, endpoint, model, form, _cut(keys), created)
-            for token, id, endpoint, model, form, keys, created in found
+            Batch(token, id, endpoint, model, form, _cut(keys), created, leased)
+            for token, id, endpoint, model, form, keys, created, leased in found
         ]
 
     def _change(self, statement: str, *values: object) -> None:
@@ -216,6 +225,25 @@ class Store:
 
     def _failure(self, what: str, error: Exception) -> StoreError:
         return StoreError(f"store {self.path}: it {what}: {_explain(error)}")
+
+
+class Unkept:
+    """The answers of one run, in memory and nowhere else: for a teacher that will not be known again."""
+
+    def __init__(self) -> None:
+        self._answers: dict[bytes, Stored] = {}
+
+    def get(self, key: bytes) -> Stored | None:
+        return self._answers.get(key)
+
+    def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
+        return [self._answers.setdefault(key, Stored(answer, time.time())) for key, answer in group]
+
+    def batches(self) -> list[Batch]:
+        return []
+
+    def close(self) -> None:
+        self._answers.clear()
 
 
 def _cut(keys: bytes) -> tuple[bytes, ...]:

@@ -18,7 +18,7 @@ from evolgen.engine.events import Fetching, Notice
 from evolgen.errors import UsageError
 from evolgen.pauses import Backoff
 from evolgen.prices import Prices
-from evolgen.store import Store
+from evolgen.store import Store, Unkept
 
 BATCH_SHARE = 0.5
 """What an answer costs in a batch, as a share of its price."""
@@ -59,7 +59,7 @@ def open_asker(
     batch: bool = False,
 ) -> Asker:
     """The store of a config and an asker over it, closed with `stack`; says so where nobody chose the model."""
-    store = Store(config.store)
+    store = Store(config.store) if all(teacher.variant is not None for teacher in roles.values()) else Unkept()
     stack.callback(store.close)
     if not teachers.named:
         watch(Notice(f"no --model given: using {EMBEDDED_MODEL}, which is there to try the pipeline"))
@@ -72,6 +72,7 @@ def open_asker(
         watch,
         attempts=config.attempts,
         backoff=backoff,
+        patience=config.wait_for_teacher,
         give_up=config.give_up,
         offline=config.offline,
         spending=Spending(

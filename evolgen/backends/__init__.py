@@ -62,8 +62,11 @@ class Teacher:
 
     `name` is shown in rows, `wire_name` is what a backend is asked for, and `identity` enters every key. The `backends`
     are replicas, each with the same `limits`: which of them answers makes no difference. Teachers at the same endpoints
-    share them. A call for embeddings holds up to `embed_characters` of text, or one text that is longer. Calls to a
-    model on this machine are `free`; those `in_batches` take hours, and nobody waits for them at the end.
+    share them. A call for embeddings holds up to `embed_characters` of text, or one text that is longer. Calls cost
+    money unless they are `free`; those `in_batches` take hours, and nobody waits for them at the end.
+
+    `variant` stands beside each key in the store, and nowhere else: it tells apart teachers of the same identity. None
+    is for one whose answers are not to be kept.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Teacher:
     embed_characters: int = 100_000
     free: bool = False
     in_batches: bool = False
+    variant: bytes | None = b""
 
     @property
     def concurrency(self) -> int:

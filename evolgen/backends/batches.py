@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
-import os
 import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ from evolgen.errors import (
     Interrupted,
     Refused,
     Stopped,
+    StoreError,
     Unanswered,
     Unreachable,
 )
@@ -36,6 +37,11 @@ from evolgen.store import GROUP, Batch, Store
 QUIET = 4.0
 """First pauses of the backoff in which nothing is asked and nothing comes in until what was asked goes out: then no
 lineage can go on without an answer."""
+
+LEASE = 20.0
+"""Seconds for which a batch belongs to whoever sends it; it is renewed as long as that goes on."""
+
+RENEWED_EVERY = 5.0
 
 FULL = ("token_limit_exceeded", "request_limit_exceeded")
 """Codes that say that an endpoint has more waiting than it takes."""
@@ -174,7 +180,7 @@ class BatchBackend:
         """Wait for a batch of an earlier run, if it was sent at all."""
         sent = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
         store, _ = self._opened()
-        while batch.id is None and _at_work(batch):  # another run is just sending it
+        while batch.id is None and batch.leased > time.time():  # another run is just sending it
             await asyncio.sleep(self._backoff.pause(3, None))
             known = {each.token: each for each in store.batches()}
             batch = known.get(batch.token, replace(batch, id=GONE))
@@ -215,11 +221,13 @@ class BatchBackend:
         store, inbox = self._opened()
         with tempfile.TemporaryFile() as file:
             keys, form = self._pack(inbox, file)
-            batch = Batch(_token(), None, self._endpoint, self._model, json.dumps(form), keys, time.time())
+            token, now = uuid.uuid4().hex, time.time()
+            batch = Batch(token, None, self._endpoint, self._model, json.dumps(form), keys, now, now + LEASE)
             store.begin_batch(batch)
             self._take(batch)
             try:
-                state = await self._calls.begin(file, form["path"], batch.token)
+                async with _renewed(store, token):
+                    state = await self._calls.begin(file, form["path"], token)
             except (Denied, Refused) as error:
                 self._done_with(batch)
                 raise Denied("denied", f"the endpoint takes no batches ({error}); run it without --batch") from error
@@ -293,23 +301,22 @@ class BatchBackend:
             self._most = max(1, len(batch.keys) // 2)
 
 
-def _token() -> str:
-    """A name for a batch that nobody else gives, and which tells what process sends it."""
-    return f"{os.getpid()}-{uuid.uuid4().hex}"
+@contextlib.asynccontextmanager
+async def _renewed(store: Store, token: str) -> AsyncIterator[None]:
+    """Renew the lease of a batch while it is being sent; afterwards it may be taken up."""
 
+    async def renew() -> None:
+        with contextlib.suppress(StoreError):  # who sends it will find that out
+            while True:
+                await asyncio.sleep(RENEWED_EVERY)
+                store.lease_batch(token, time.time() + LEASE)
 
-def _at_work(batch: Batch) -> bool:
-    """Whether the process that sends a batch is another one, and still there."""
-    process = int(batch.token.partition("-")[0])
-    if os.name != "posix" or process == os.getpid():
-        return False
+    renewing = asyncio.ensure_future(renew())
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        yield
+    finally:
+        renewing.cancel()
+        store.lease_batch(token, 0.0)
 
 
 def _count(number: int, one: str, many: str) -> str:

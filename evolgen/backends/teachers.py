@@ -13,6 +13,7 @@ from evolgen.backends.batch_api import REQUESTS
 from evolgen.backends.batches import BatchBackend
 from evolgen.backends.local import LocalBackend
 from evolgen.backends.openai_http import OpenAIBackend
+from evolgen.backends.script_digest import digest_of
 from evolgen.backends.scripted import Script, ScriptedBackend, read_script
 from evolgen.config import EMBEDDED_MODEL, Endpoint
 from evolgen.config.environment import api_key, default_address, default_model
@@ -94,13 +95,15 @@ class Teachers:
         if self._batches is not None and (self._script is not None or kind in ("local", "scripted")):
             raise UsageError(f"--batch: {name} takes no batches; name a model at an endpoint")
         if self._script is not None:
-            return self._teacher(name, {}, (ScriptedBackend(self._script),), self._remote_concurrency)
+            backend: Backend = ScriptedBackend(self._script)
+            teacher = self._teacher(name, {}, (backend,), self._remote_concurrency, free=True)
+            return replace(teacher, variant=digest_of(self._script))
         if kind == "local":
             return self._local(models.resolve(rest))
         if kind == "scripted":
             path = Path(rest)
             backend = ScriptedBackend(read_script(path))
-            return self._teacher(path.name, {"sha256": sha256(path)}, (backend,), self._remote_concurrency)
+            return self._teacher(path.name, {"sha256": sha256(path)}, (backend,), self._remote_concurrency, free=True)
         teacher = self._teacher(name, {}, self._remote(), self._remote_concurrency)
         return teacher if self._batches is None else self._batching(teacher, self._batches)
 
@@ -134,7 +137,7 @@ class Teachers:
             identity["chat_template"] = templates.named(template).name
         serving = Serving(slots=slots, template=template)
         backend = LocalBackend(find, serving, timeout=self._settings.timeout, tell=self._tell)
-        teacher = self._teacher(name, identity, (backend,), slots)
+        teacher = self._teacher(name, identity, (backend,), slots, free=True)
         return replace(teacher, embed_characters=LOCAL_CHARACTERS)
 
     def _remote(self) -> tuple[OpenAIBackend, ...]:
@@ -151,7 +154,15 @@ class Teachers:
             )
         return self._endpoints
 
-    def _teacher(self, name: str, identity: dict[str, str], backends: tuple[Backend, ...], concurrency: int) -> Teacher:
+    def _teacher(
+        self,
+        name: str,
+        identity: dict[str, str],
+        backends: tuple[Backend, ...],
+        concurrency: int,
+        *,
+        free: bool = False,
+    ) -> Teacher:
         if self._settings.model_tag is not None:
             identity = identity | {"tag": self._settings.model_tag}
         return Teacher(
@@ -160,5 +171,5 @@ class Teachers:
             identity=identity | {"model": name},
             backends=backends,
             limits=Limits(concurrency, self._settings.rpm, self._settings.tpm),
-            free=not any(isinstance(backend, OpenAIBackend) for backend in backends),
+            free=free,
         )

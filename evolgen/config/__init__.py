@@ -101,6 +101,11 @@ class Endpoint(Config):
         default=1800.0,
         description="How long the teacher may be out of reach, or ask to be left alone, until the run stops: 30m, 2h.",
     )
+    wait_for_teacher: Duration = Field(
+        default=10.0,
+        description="How long the run waits for a teacher out of reach that has not answered yet: 5m for a server that "
+        "is loading.",
+    )
     max_requests: int | None = Field(
         default=None, ge=0, description="Stop cleanly before more calls than this are paid."
     )

@@ -60,6 +60,7 @@ class Asker:
         *,
         attempts: int,
         backoff: Backoff | None = None,
+        patience: float = 10.0,
         give_up: float = 1800.0,
         offline: bool = False,
         spending: Spending | None = None,
@@ -79,6 +80,8 @@ class Asker:
         self._stopping = asyncio.Event()
         self._in_flight: dict[bytes, asyncio.Future[Answer]] = {}
         self._tokens = TokenEstimate()
+        self._patience = min(patience, give_up)
+        self._watching: dict[Fleet, asyncio.TimerHandle] = {}
 
     def stop(self, reason: EvolgenError) -> None:
         """Ask nothing more; the first reason given is the one that counts.
@@ -162,10 +165,13 @@ class Asker:
         """Who answers in a role."""
         return self._teachers[role]
 
+    def _variant(self, role: Role) -> bytes:
+        return self._teachers[role].variant or b""
+
     def replay(self, role: Role, key: bytes) -> str | None:
         """What the store holds for a key; None means that it may be asked for, else Halt is raised."""
         try:
-            stored = self._store.get(key)
+            stored = self._store.get(key + self._variant(role))
         except StoreError as error:
             self.stop(_late(error))
             raise Halt from error
@@ -237,7 +243,10 @@ class Asker:
         `usage` is the endpoint's count of tokens, for the whole call.
         """
         try:
-            stored = await self._keeper.keep(answers)
+            variant = self._variant(role)
+            stored = await self._keeper.keep(
+                [(key + variant, answer) for key, answer in answers] if variant else answers
+            )
         except StoreError as error:
             self.stop(_late(error))
             raise Halt from error
@@ -269,9 +278,18 @@ class Asker:
                 f"the teacher wants to be asked again in {duration(wait)} ({error}), which is later than --give-up "
                 f"{duration(self._give_up)}; {GO_ON} then"
             ))  # fmt: skip
-        patience = self._give_up if self.answered else min(self._give_up, self._backoff.patience)
+        self._watch(error, fleet)
+
+    def _watch(self, error: TeacherError, fleet: Fleet) -> None:
+        """Stop the run once a fleet has been silent for too long; look again when that may be."""
+        if (timer := self._watching.pop(fleet, None)) is not None:
+            timer.cancel()
+        patience = self._give_up if self.answered else self._patience
         if fleet.silent_for >= patience:
             self.stop(Unreachable(f"the teacher gave no sign of life for {duration(patience)} ({error}); {GO_ON}"))
+        elif fleet.silent_for and not self.halted:
+            loop = asyncio.get_running_loop()
+            self._watching[fleet] = loop.call_later(patience - fleet.silent_for + 0.001, self._watch, error, fleet)
 
     def _fleet(self, teacher: Teacher) -> Fleet:
         pauses = (self._backoff.first, self._backoff.most)

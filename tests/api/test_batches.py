@@ -273,16 +273,40 @@ def test_a_batch_whose_name_never_came_is_found_by_its_token(batching: BatchTeac
 
 
 def test_a_batch_that_another_run_is_just_sending_is_left_to_it(batching: BatchTeacher) -> None:
-    sender = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     Path(".evolgen").mkdir()
     store = Store(Path(".evolgen/store.sqlite"))
-    store.begin_batch(Batch(f"{sender.pid}-abc", None, batching.url, "gpt-4o-mini", "{}", (b"k" * 32,), time.time()))
+    now = time.time()
+    sending = Batch("abc", None, batching.url, "gpt-4o-mini", "{}", (b"k" * 32,), now, now + 600)
+    store.begin_batch(sending)
     assert evolve(batching)[0].complete
-    assert [batch.token for batch in store.batches()] == [f"{sender.pid}-abc"]
-    sender.communicate(b"\n")
+    assert [batch.token for batch in store.batches()] == ["abc"]
+    store.lease_batch("abc", now)  # whoever sent it has ended, whatever became of its process's number
     batching.delay = 0.5
     assert evolve(batching, out="b.jsonl", seeds=[{"instruction": "Name a river."}])[0].complete
     assert store.batches() == [], "it was never sent"
+
+
+def test_a_lease_is_renewed_as_long_as_a_batch_is_being_sent(
+    batching: BatchTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evolgen.backends.batches.RENEWED_EVERY", 0.02)
+    leases: list[float] = []
+    usual = Store.lease_batch
+
+    def noting(store: Store, token: str, until: float) -> None:
+        leases.append(until)
+        usual(store, token, until)
+
+    monkeypatch.setattr(Store, "lease_batch", noting)
+    failures = iter(range(5))
+    batching.trouble = lambda method, path, number: (
+        503 if "files" in path and next(failures, None) is not None else None
+    )
+    assert evolve(batching)[0].complete
+    first = leases.index(0.0)
+    assert first >= 2
+    assert leases[:first] == sorted(leases[:first]), "each goes further than the one before"
+    assert leases[0] > time.time()
 
 
 def test_batches_are_listed_and_cancelled(batching: BatchTeacher) -> None:

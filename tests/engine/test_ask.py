@@ -30,7 +30,7 @@ from evolgen.store import Store, Stored
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Backoff(first=0.0, patience=0.05)
+QUICK = Backoff(first=0.0)
 
 
 class Fake:
@@ -199,9 +199,19 @@ async def test_offline_asks_nothing(store: Store) -> None:
 
 
 async def test_a_silent_teacher_stops_the_run_and_rejects_nothing(store: Store) -> None:
-    engine = asker(Fake(ConnectionFailed("connection", "refused")), store)
+    engine = asker(Fake(ConnectionFailed("connection", "refused")), store, patience=0.05)
     with pytest.raises(Halt):
         await asyncio.wait_for(engine.ask(0, ask_for()), 30)
+    assert isinstance(engine.stopped, Unreachable)
+
+
+async def test_a_teacher_that_was_never_there_is_given_up_in_time_whatever_the_pauses(store: Store) -> None:
+    endless = Backoff(first=60.0, most=60.0)
+    engine = asker(Fake(ConnectionFailed("connection", "refused")), store, patience=0.3, backoff=endless)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Halt):
+        await asyncio.wait_for(engine.ask(0, ask_for()), 30)
+    assert 0.3 <= asyncio.get_running_loop().time() - began < 5
     assert isinstance(engine.stopped, Unreachable)
 
 
@@ -213,7 +223,7 @@ async def test_a_question_that_breaks_the_connection_costs_its_own_row_alone(sto
                 raise ConnectionFailed("connection", "reset")
             return await super().complete(model, request)
 
-    engine = asker(Poisoned(response("ok")), store, backoff=Backoff(first=0.01, patience=30.0))
+    engine = asker(Poisoned(response("ok")), store, backoff=Backoff(first=0.01))
     poison = asyncio.ensure_future(engine.ask(0, ask_for("poison")))
     for number in range(60):
         await engine.ask(1, ask_for(str(number)))

@@ -31,7 +31,7 @@ from tests.teacher import Body, Teacher, embeddings, refusal, vector_of
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Backoff(first=0.0, patience=5.0)
+QUICK = Backoff(first=0.0)
 
 
 @pytest.fixture
