@@ -167,7 +167,7 @@ async def test_a_broken_connection_is_a_connection_failure() -> None:
         await backend.close()
         server.close()
         await server.wait_closed()
-    refused = OpenAIBackend(Address(f"http://127.0.0.1:{port}/v1"), lambda: "k", timeout=60, connections=1)
+    refused = OpenAIBackend(Address("http://127.0.0.1:9/v1"), lambda: "k", timeout=60, connections=1)
     with pytest.raises(ConnectionFailed, match="the connection failed"):
         await refused.complete("m", CHAT)
 
