@@ -17,9 +17,10 @@ from evolgen.curate.dedupe import FIELD_END, compared_text
 from evolgen.engine.events import Kept, Masked, Notice, Observer, Rejected, Working
 from evolgen.engine.output import Output
 from evolgen.errors import Interrupted, Stopped, UsageError
-from evolgen.formats.inputs import source_rows
+from evolgen.formats.inputs import input_rejection, source_rows, viewed
 from evolgen.formats.rows import RawRow
-from evolgen.formats.texts import Unusable, id_of, input_rejection, texts_of, with_texts
+from evolgen.formats.shapes import Unusable
+from evolgen.formats.texts import id_of, texts_of, with_texts
 from evolgen.records import Rejection, Texts, printable
 from evolgen.report.summary import Summary, summarize
 
@@ -62,8 +63,8 @@ def decontaminate(
     config = configured(DecontaminateConfig, config, settings)
     benchmarks = Benchmarks(ngram=config.ngram, coverage=config.coverage, exact_ngram=config.exact_ngram)
     with _Curation("decontaminate", config, observer) as curation:
-        for row in source_rows(config.against):
-            texts = _usable(row)
+        for row in source_rows(config.against, "against"):
+            texts = viewed(row, texts_of, fatal="--against")
             benchmarks.add(id_of(row.value, texts), row.place, compared_text(texts).replace(FIELD_END, "\n").strip())
         if not len(benchmarks):
             raise UsageError("--against: the benchmark holds no items")
@@ -100,8 +101,8 @@ def dedupe(
     with _Curation("dedupe", config, observer) as curation:
         table = Table(config, script=script, watch=curation.watch, tell=curation.tell)
         with contextlib.closing(table):
-            for row in source_rows(config.against):
-                table.add(row, _usable(row), fixed=True)
+            for row in source_rows(config.against, "against"):
+                table.add(row, viewed(row, texts_of, fatal="--against"), fixed=True)
             for row, texts in curation.usable_rows(table.reject):
                 table.add(row, texts)
             table.dedupe()
@@ -150,11 +151,11 @@ class _Curation:
     def usable_rows(self, reject: Rejecting | None = None) -> Iterator[tuple[RawRow, Texts]]:
         """The rows of the input with what they say; those that say nothing readable are rejected."""
         reject = reject or self.reject
-        for number, row in enumerate(source_rows(self._sources)):
+        for number, row in enumerate(source_rows(self._sources, "inputs")):
             if not number % TOLD_EVERY:
                 self.tell("reading", number)
             try:
-                texts = _usable(row, strict=self._config.strict)
+                texts = viewed(row, texts_of, fatal="--strict" if self._config.strict else None)
             except Unusable as problem:
                 reject(row, input_rejection(row, problem))
             else:
@@ -193,15 +194,3 @@ class _Curation:
         )
         self._output.publish(manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz")) | facts)
         return summary
-
-
-def _usable(row: RawRow, *, strict: bool = True) -> Texts:
-    """What a row says; raises Unusable, or UsageError if `strict`."""
-    try:
-        if row.problem is not None:
-            raise Unusable("unreadable", row.problem)
-        return texts_of(row.value)
-    except Unusable as problem:
-        if strict:
-            raise UsageError(f"{row.place}: {problem}") from problem
-        raise

@@ -55,7 +55,7 @@ async def evolve_async(
     config = configured(EvolveConfig, config, settings)
     plan = plan_of(config)
     refuse_reading_what_is_written(config.seeds, config.out)
-    seeds = read_seeds(source_rows(config.seeds), evol_instruct.NAME, strict=config.strict)
+    seeds = read_seeds(source_rows(config.seeds, "seeds"), evol_instruct.NAME, strict=config.strict)
     async with contextlib.AsyncExitStack() as stack:
         session = open_session(
             stack,

@@ -19,10 +19,8 @@ from evolgen.curate.novelty import NoveltyIndex
 from evolgen.curate.tokens import TOKENIZERS
 from evolgen.engine.commit import Committer, KnownAnswers
 from evolgen.engine.events import Observer, Planned
-from evolgen.errors import UsageError
-from evolgen.formats.inputs import Inputs, source_rows
+from evolgen.formats.inputs import Inputs, source_rows, viewed
 from evolgen.formats.seeds import instruction_of, read_seeds
-from evolgen.formats.texts import Unusable
 from evolgen.pauses import Backoff
 from evolgen.pipelines import alpaca
 from evolgen.pipelines import self_instruct as stages
@@ -69,7 +67,7 @@ async def self_instruct_async(
     config = configured(SelfInstructConfig, config, settings)
     plan = plan_of(config)
     refuse_reading_what_is_written([*config.seeds, *config.against], config.out)
-    seeds = read_seeds(source_rows(config.seeds), config.style, strict=config.strict)
+    seeds = read_seeds(source_rows(config.seeds, "seeds"), config.style, strict=config.strict)
     pool = _pool(config, seeds)
     four_stages = not isinstance(plan, alpaca.Plan)
     async with contextlib.AsyncExitStack() as stack:
@@ -124,13 +122,8 @@ def _pool(config: SelfInstructConfig, seeds: Inputs[Seed]) -> Pool:
     """The seeds and the instructions of --against, from which all that is generated must differ."""
     known = NoveltyIndex(config.threshold, TOKENIZERS[config.tokenizer])
     pool = Pool(seeds, known, seed=config.seed, shown=lambda seed: config.style == "self-instruct" or bool(seed.output))
-    for row in source_rows(config.against):
-        try:
-            if row.problem is not None:
-                raise Unusable("unreadable", row.problem)
-            instruction, input = instruction_of(row.value)
-        except Unusable as problem:
-            raise UsageError(f"--against: {row.place}: {problem}") from problem
+    for row in source_rows(config.against, "against"):
+        instruction, input = viewed(row, instruction_of, fatal="--against")
         known.add(instruction, record_id(instruction, input), row.place)
     return pool
 

@@ -53,7 +53,7 @@ async def respond_async(
         config.max_tokens,
     )
     refuse_reading_what_is_written(config.inputs, config.out)
-    prompts = read_prompts(source_rows(config.inputs), pipeline.NAME, strict=config.strict)
+    prompts = read_prompts(source_rows(config.inputs, "inputs"), pipeline.NAME, strict=config.strict)
     async with contextlib.AsyncExitStack() as stack:
         session = open_session(
             stack,

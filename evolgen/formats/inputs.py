@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from evolgen.errors import UsageError
 from evolgen.formats.rows import RawRow, read_rows
-from evolgen.formats.texts import Unusable, input_rejection
-from evolgen.records import Provenance, Record, printable, record_id
+from evolgen.formats.shapes import Unusable
+from evolgen.records import Provenance, Record, Rejection, printable, record_id
 from evolgen.spool import Spool
 
 T = TypeVar("T")
@@ -33,12 +33,8 @@ class Inputs(Sequence[T], Generic[T]):
         self._reject_addresses = array("Q")
         for row in rows:
             try:
-                if row.problem is not None:
-                    raise Unusable("unreadable", row.problem)
-                value = read(row.value)
+                value = viewed(row, read, fatal="--strict" if strict else None)
             except Unusable as problem:
-                if strict:
-                    raise UsageError(f"{row.place}: {problem} (--strict)") from problem
                 reject = _input_reject(row, problem, pipeline)
                 self._reject_addresses.append(self._rejects.append(reject))
                 continue
@@ -72,10 +68,28 @@ def _input_reject(row: RawRow, problem: Unusable, pipeline: str) -> Record:
     )
 
 
-def source_rows(sources: Iterable[str | Path | dict[str, Any]]) -> Iterator[RawRow]:
-    """The rows of all sources of a config: files, `-`, or rows given in place."""
+def viewed(row: RawRow, view: Callable[[Any], T], fatal: str | None = None) -> T:
+    """What a view makes of a row; raises Unusable, or UsageError with the flag that makes that `fatal`."""
+    try:
+        if row.problem is not None:
+            raise Unusable("unreadable", row.problem)
+        return view(row.value)
+    except Unusable as problem:
+        if fatal:
+            raise UsageError(f"{fatal}: {row.place}: {problem}") from problem
+        raise
+
+
+def input_rejection(row: RawRow, problem: Unusable) -> Rejection:
+    """The rejection of a row that says nothing; it quotes what could not be read at all."""
+    raw = None if row.problem is None else printable(row.value)
+    return Rejection(stage="input", rule=problem.rule, reason=printable(f"{row.place}: {problem}"), raw=raw)
+
+
+def source_rows(sources: Iterable[str | Path | dict[str, Any]], setting: str) -> Iterator[RawRow]:
+    """The rows of all sources of a setting: files, `-`, or rows given in place, which are called by its name."""
     for number, source in enumerate(sources, start=1):
         if isinstance(source, dict):
-            yield RawRow(f"seeds[{number}]", source)
+            yield RawRow(f"{setting}[{number}]", source)
         else:
             yield from read_rows(str(source))

@@ -1,4 +1,4 @@
-"""Raw rows -> prompts that are to be answered."""
+"""Rows of any known shape -> questions that are to be answered."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 from evolgen.formats.inputs import Inputs
 from evolgen.formats.rows import RawRow
 from evolgen.formats.seeds import instruction_of
-from evolgen.formats.texts import ASSISTANT, HUMAN, TURN_KEYS, Unusable, turns_of
+from evolgen.formats.shapes import ASSISTANT, HUMAN, SYSTEM, Spoken, Unusable, read_row
 from evolgen.records import Message, Prompt, unprintable
-
-SYSTEM = ("system", "developer")
 
 
 def read_prompts(rows: Iterable[RawRow], pipeline: str, *, strict: bool = False) -> Inputs[Prompt]:
@@ -19,7 +17,7 @@ def read_prompts(rows: Iterable[RawRow], pipeline: str, *, strict: bool = False)
     return Inputs(rows, prompt_of, pipeline, strict=strict)
 
 
-def prompt_of(row: Any) -> Prompt:
+def prompt_of(value: Any) -> Prompt:
     """What a row asks, in any known shape; raises Unusable. Answers that it has are left out.
 
     A conversation keeps its turns up to the last one of the user.
@@ -29,21 +27,16 @@ def prompt_of(row: Any) -> Prompt:
     >>> prompt_of({"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]}).messages
     (('user', 'Hi'),)
     """
-    if isinstance(row, dict) and not isinstance(row.get("instruction"), str):
-        for key in TURN_KEYS:
-            if isinstance(row.get(key), list):
-                messages = _messages(row[key])
-                said = "\n\n".join(text for role, text in messages if role != "system")
-                return Prompt(instruction=said, messages=messages)
-    instruction, input = instruction_of(row)
-    return Prompt(instruction=instruction, input=input)
+    turns = read_row(value).turns
+    if turns is None:
+        return Prompt(*instruction_of(value))
+    messages = _messages(turns)
+    said = "\n\n".join(text for role, text in messages if role != "system")
+    return Prompt(instruction=said, messages=messages)
 
 
-def _messages(turns: Sequence[Any]) -> tuple[Message, ...]:
-    said = turns_of(turns)
-    if len(said) < len(turns):
-        raise Unusable("unknown_shape", "a turn of the conversation holds no text")
-    messages = [(_role(role, number), text.strip()) for number, (role, text) in enumerate(said, start=1)]
+def _messages(turns: Sequence[Spoken]) -> tuple[Message, ...]:
+    messages = [_message(turn, number) for number, turn in enumerate(turns, start=1)]
     while messages and messages[-1][0] != "user":
         messages.pop()
     if not messages:
@@ -56,9 +49,12 @@ def _messages(turns: Sequence[Any]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _role(name: str, number: int) -> str:
-    if name in SYSTEM:
-        return "system"
-    if name not in (*HUMAN, *ASSISTANT):
-        raise Unusable("unknown_shape", f"turn {number} of the conversation is by {name or 'nobody'}, who is unknown")
-    return "user" if name in HUMAN else "assistant"
+def _message(turn: Spoken, number: int) -> Message:
+    if turn.text is None:
+        raise Unusable("unknown_shape", f"turn {number} of the conversation holds no text")
+    if turn.role in SYSTEM:
+        return "system", turn.text.strip()
+    if turn.role not in (*HUMAN, *ASSISTANT):
+        who = turn.role or "nobody"
+        raise Unusable("unknown_shape", f"turn {number} of the conversation is by {who}, who is unknown")
+    return "user" if turn.role in HUMAN else "assistant", turn.text.strip()

@@ -11,7 +11,7 @@ import jsonlines
 
 from evolgen.formats.inputs import source_rows
 from evolgen.formats.seeds import instruction_of
-from evolgen.formats.texts import Unusable
+from evolgen.formats.shapes import Unusable
 from evolgen.records import record_id
 
 LOOK_AT = 500
@@ -69,7 +69,7 @@ def tasks(out: Path, most: int = 5) -> list[Task]:
 
 def _seed_texts(wanted: set[str], seeds: Iterable[str | Path | dict[str, Any]]) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for row in source_rows(source for source in seeds if str(source) != "-"):
+    for row in source_rows((source for source in seeds if str(source) != "-"), "seeds"):
         if len(texts) == len(wanted):
             break
         try:

@@ -12,7 +12,7 @@ from evolgen.errors import UsageError
 from evolgen.formats.inputs import Inputs, source_rows
 from evolgen.formats.rows import read_rows
 from evolgen.formats.seeds import instruction_of, read_seeds
-from evolgen.formats.texts import Unusable
+from evolgen.formats.shapes import Unusable
 from evolgen.records import Seed
 from tests.conftest import ROOT
 
@@ -20,7 +20,7 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def seeds_of(path: Path | str, **options: Any) -> Inputs[Seed]:
-    return read_seeds(source_rows([path]), "p", **options)
+    return read_seeds(source_rows([path], "seeds"), "p", **options)
 
 
 def texts(seeds: Inputs[Seed]) -> list[tuple[str, str]]:
@@ -36,6 +36,10 @@ def texts(seeds: Inputs[Seed]) -> list[tuple[str, str]]:
         ({"instruction": "I", "response": "o"}, ("I", "")),
         ({"instruction": "I", "instances": [{"input": "x", "output": "o"}, {"input": "y"}]}, ("I", "x")),
         ({"prompt": "P"}, ("P", "")),
+        ({"instruction": "I", "context": "c", "response": "o"}, ("I", "c")),
+        ({"instruction": "I", "input": ["x", 1]}, ("I", '["x", 1]')),
+        ({"prompt": "P", "messages": [{"role": "user", "content": "U"}]}, ("U", "")),
+        ({"prompt": "P", "messages": []}, ("P", "")),
         ({"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]}, ("U", "")),
         ({"conversations": [{"from": "human", "value": "H"}, {"from": "gpt", "value": "G"}]}, ("H", "")),
         ({"turns": ["T1", "T2"]}, ("T1", "")),
@@ -51,7 +55,6 @@ def test_known_shapes(row: Any, expected: tuple[str, str]) -> None:
         ("   ", "no_instruction"),
         ({"instruction": ""}, "no_instruction"),
         ({"instruction": 5}, "unknown_shape"),
-        ({"instruction": "I", "input": ["x"]}, "unknown_shape"),
         ({"output": "o"}, "unknown_shape"),
         ({"conversations": [{"from": "gpt", "value": "G"}]}, "no_instruction"),
         ({"messages": []}, "no_instruction"),

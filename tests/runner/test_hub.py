@@ -65,7 +65,7 @@ class Hub:
 
     async def _start(self) -> None:
         app = web.Application()
-        app.router.add_get("/{path:.*}", self._serve)
+        app.router.add_get("/owner/{path:.*}", self._serve)  # beside it the library asks for a list of its own
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
