@@ -1,74 +1,68 @@
-"""evolgen grows instruction datasets: `evolgen.evolve(seeds="seeds.jsonl", out="evolved.jsonl")`."""
+"""evolgen grows instruction datasets: `evolgen.evolve(seeds="seeds.jsonl", out="evolved.jsonl")`.
+
+Each command is a function, and takes its settings by name: `help(evolgen.evolve)`. `start` takes a command's config and
+returns at once with a handle: `run = evolgen.start(evolgen.EvolveConfig(...))`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from evolgen.api.batches import cancel_batches, list_batches
-    from evolgen.api.chain import run
-    from evolgen.api.curating import decontaminate, dedupe, filter
-    from evolgen.api.evolving import evolve, evolve_async
-    from evolgen.api.growing import self_instruct, self_instruct_async
-    from evolgen.api.responding import respond, respond_async
-    from evolgen.config import (
-        DecontaminateConfig,
-        DedupeConfig,
-        EvolveConfig,
-        FilterConfig,
-        RespondConfig,
-        SelfInstructConfig,
-    )
-    from evolgen.errors import EvolgenError
+    from evolgen.commands.batches import cancel_batches as cancel_batches
+    from evolgen.commands.batches import list_batches as list_batches
+    from evolgen.commands.start import Function
+    from evolgen.commands.start import start as start
+    from evolgen.config.decontaminate import DecontaminateConfig as DecontaminateConfig
+    from evolgen.config.dedupe import DedupeConfig as DedupeConfig
+    from evolgen.config.evolve import EvolveConfig as EvolveConfig
+    from evolgen.config.filter import FilterConfig as FilterConfig
+    from evolgen.config.respond import RespondConfig as RespondConfig
+    from evolgen.config.run import RunConfig as RunConfig
+    from evolgen.config.self_instruct import SelfInstructConfig as SelfInstructConfig
+    from evolgen.engine.run import Run as Run
+    from evolgen.errors import EvolgenError as EvolgenError
+    from evolgen.errors import UsageError as UsageError
+    from evolgen.events import Event as Event
+    from evolgen.report.summary import Summary as Summary
 
 __version__ = "0.1.0"
-__all__ = [
-    "DecontaminateConfig",
-    "DedupeConfig",
-    "EvolgenError",
-    "EvolveConfig",
-    "FilterConfig",
-    "RespondConfig",
-    "SelfInstructConfig",
-    "__version__",
-    "cancel_batches",
-    "decontaminate",
-    "dedupe",
-    "evolve",
-    "evolve_async",
-    "filter",
-    "list_batches",
-    "respond",
-    "respond_async",
-    "run",
-    "self_instruct",
-    "self_instruct_async",
-]
 
 _HOMES = {
-    "evolgen.api.batches": ("cancel_batches", "list_batches"),
-    "evolgen.api.chain": ("run",),
-    "evolgen.api.curating": ("decontaminate", "dedupe", "filter"),
-    "evolgen.api.evolving": ("evolve", "evolve_async"),
-    "evolgen.api.growing": ("self_instruct", "self_instruct_async"),
-    "evolgen.api.responding": ("respond", "respond_async"),
-    "evolgen.config": (
-        "DecontaminateConfig",
-        "DedupeConfig",
-        "EvolveConfig",
-        "FilterConfig",
-        "RespondConfig",
-        "SelfInstructConfig",
-    ),
-    "evolgen.errors": ("EvolgenError",),
+    "cancel_batches": "evolgen.commands.batches",
+    "list_batches": "evolgen.commands.batches",
+    "start": "evolgen.commands.start",
+    "Run": "evolgen.engine.run",
+    "EvolgenError": "evolgen.errors",
+    "UsageError": "evolgen.errors",
+    "Event": "evolgen.events",
+    "Summary": "evolgen.report.summary",
 }
+"""What is here beside the commands and their configs, and where it lives."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Function:
     """Import what is used when it is used, so that `import evolgen` and `evolgen --help` stay quick."""
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module 'evolgen' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(home), name)
+    if name in _HOMES:
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name.startswith("_") or name not in (known := _commands()):
+        raise AttributeError(f"module 'evolgen' has no attribute {name!r}")
+    else:
+        found = known[name]
+    globals()[name] = found
+    return cast("Function", found)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, *_commands(), "__version__"])
+
+
+def _commands() -> dict[str, Any]:
+    """The commands as functions, and their configs, by name."""
+    from evolgen.commands import COMMANDS
+    from evolgen.commands.start import function
+
+    functions = {command.function: function(command) for command in COMMANDS.values()}
+    return functions | {command.config.__name__: command.config for command in COMMANDS.values()}

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from evolgen.parsing import visible
+from evolgen.parsing.forms import AnswerForm
 from evolgen.records import Message
 from evolgen.usage import Usage, read_usage
 
@@ -25,7 +26,8 @@ class Request:
 
     Either `messages` (a chat) or `prompt` (a plain completion). `sample` tells apart several answers wanted to
     the same question, and `repeat` the same question put again in one lineage. `schema` is a JSON schema that
-    the answer should follow, and `textual` are the messages for an endpoint that takes none.
+    the answer should follow, and `textual` are the messages for an endpoint that takes none. `form` is what the answer
+    is to look like (None: plain words), for whoever makes one up.
     """
 
     role: Role
@@ -40,12 +42,13 @@ class Request:
     textual: tuple[Message, ...] = ()
     sample: int = 0
     repeat: int = 0
+    form: AnswerForm | None = field(default=None, compare=False)
 
     def key(self, identity: Mapping[str, Any]) -> bytes:
         """The sha256 of the canonical request put to the model that `identity` describes.
 
         What is not set is left out, so that a parameter added later leaves the old keys as they are. The role
-        is left out too: it is no part of the question; nor is `textual`, the same question in other words.
+        is left out too: it is no part of the question; nor are `form` and `textual`, the same question in other words.
         """
         question = {
             "messages": self.messages or None,

@@ -1,10 +1,10 @@
 """Every error that evolgen raises on purpose.
 
     EvolgenError
-    ├── UsageError              the command or its input is wrong; nothing was asked        exit 2
-    ├── StoreError              the store can't be used, or can't be written any more       exit 2, 3
-    ├── ModelError              a local model is missing, damaged or can't be served        exit 2
-    ├── Stopped                 the run ended early and can be resumed                      exit 3
+    ├── UsageError              the command or its input is wrong; nothing was asked
+    ├── StoreError              the store can't be used, or can't be written any more
+    ├── ModelError              a local model is missing, damaged or can't be served
+    ├── Stopped                 the run ended early and can be resumed
     │   ├── Interrupted             Ctrl-C or SIGTERM
     │   ├── BudgetReached           --max-requests and its kin
     │   ├── Unreachable             nothing but connection errors for a while
@@ -14,9 +14,10 @@
         ├── Refused                 this question will never be answered: its row is rejected
         ├── Unanswered              the teacher failed for now: asked again, then rejected
         │   └── ConnectionFailed        ... and gave no sign of life
-        └── Denied                  no question will be answered: the run stops             exit 2, 3
+        └── Denied                  no question will be answered: the run stops
 
-Each message says what is wrong, where, and what to do about it, in a sentence or two.
+What they mean for a run is said by `engine.ending`, the exit code that a command ends with by `cli.errors`. Each
+message says what is wrong, where, and what to do about it, in a sentence or two.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 class EvolgenError(Exception):
-    """The root: a message for a person, and the exit code of a command that it ends."""
-
-    exit_code = 2
+    """The root: a message for a person."""
 
 
 class UsageError(EvolgenError):
@@ -56,14 +55,7 @@ class ModelError(EvolgenError):
 
 
 class Stopped(EvolgenError):
-    """The run ended before its work was done; the same command goes on from there.
-
-    `publish` says whether the rows finished so far are worth publishing (a budget was reached) or stay
-    in the `.part` files because the user is about to run the command again.
-    """
-
-    exit_code = 3
-    publish = False
+    """The run ended before its work was done; the same command goes on from there."""
 
 
 class Interrupted(Stopped):
@@ -72,8 +64,6 @@ class Interrupted(Stopped):
 
 class BudgetReached(Stopped):
     """A limit that the user set on what a run may spend."""
-
-    publish = True
 
 
 class Unreachable(Stopped):
@@ -86,8 +76,6 @@ class NotStored(Stopped):
 
 class TargetUnreachable(Stopped):
     """`-n` rows can't be had at the present yield."""
-
-    publish = True
 
 
 class TeacherError(EvolgenError):
@@ -127,7 +115,4 @@ class ConnectionFailed(Unanswered):
 
 
 class Denied(TeacherError):
-    """No question will be answered until the user changes something (key, model, quota).
-
-    `exit_code` is 2 before the first answer of a run and 3 after it; an exhausted quota is always 3.
-    """
+    """No question will be answered until the user changes something (key, model, quota)."""

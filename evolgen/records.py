@@ -80,8 +80,9 @@ class Turn(BaseModel):
 class Record(BaseModel):
     """One candidate: accepted when `rejection` is None.
 
-    A conversation has `messages`; its `instruction` and `output` are then not written, as its turns hold them.
-    `notes` are remarks for the run's statistics (such as `no_verdict`); they are not written.
+    A conversation has `messages`; its `instruction` and `output` are then not written, as its turns hold them. `notes`
+    are remarks for the run's statistics (such as `no_verdict`), and `grown_from` is the instruction that this one was
+    made from, for eyes; neither is written.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,6 +95,7 @@ class Record(BaseModel):
     provenance: Provenance
     rejection: Rejection | None = None
     notes: tuple[str, ...] = Field(default=(), exclude=True)
+    grown_from: str = Field(default="", exclude=True)
 
     def to_line(self) -> bytes:
         """One JSON object and a newline, UTF-8, keys in the documented order."""

@@ -16,9 +16,9 @@ import pytest
 from aiohttp import web
 
 import evolgen
-from evolgen.api.evolving import evolve_async
 from evolgen.pauses import Backoff
 from tests.conftest import rows
+from tests.running import run
 from tests.teacher import Body, Teacher, completion, digest, kind, question, sensible
 
 pytestmark = pytest.mark.anyio
@@ -130,7 +130,7 @@ def test_law_2_the_same_bytes_whatever_the_order(
 
     teacher.reply = reply
 
-    def run(name: str, concurrency: int) -> tuple[bytes, bytes]:
+    def made(name: str, concurrency: int) -> tuple[bytes, bytes]:
         out = tmp_path / name / "out.jsonl"
         evolgen.evolve(
             seeds=seeds, out=out, model="m", base_url=teacher.url, concurrency=concurrency, rounds=3,
@@ -138,9 +138,9 @@ def test_law_2_the_same_bytes_whatever_the_order(
         )  # fmt: skip
         return out.read_bytes(), out.with_name("out.rejected.jsonl").read_bytes()
 
-    one = run("one", 1)
-    assert run("many", 64) == one
-    assert run("many", 8) == one, "replayed from the store"
+    one = made("one", 1)
+    assert made("many", 64) == one
+    assert made("many", 8) == one, "replayed from the store"
     victim: list[subprocess.Popen[bytes]] = []
     for calls in (20, 200):
         interrupt = len(teacher.calls) + calls
@@ -157,7 +157,7 @@ def test_law_2_the_same_bytes_whatever_the_order(
         process.communicate(timeout=PATIENCE)
         assert process.returncode == -signal.SIGKILL
     teacher.reply = reply
-    assert run("killed", 16) == one
+    assert made("killed", 16) == one
     rejected = [json.loads(line)["rejection"]["rule"] for line in one[1].splitlines()]
     assert {"sorry", "exact", "unreadable"} <= set(rejected)
 
@@ -204,8 +204,8 @@ async def test_law_3_nothing_vanishes(write_seeds: Callable[[int], Path], tmp_pa
 
     teacher.reply = reply
     out = tmp_path / "out.jsonl"
-    summary = await evolve_async(
-        seeds=write_seeds(300), out=out, model="m", base_url=teacher.url, rounds=3, attempts=2,
+    summary = await run(
+        "evolve", seeds=write_seeds(300), out=out, model="m", base_url=teacher.url, rounds=3, attempts=2,
         backoff=Backoff(first=0.0),
     )  # fmt: skip
     accepted, rejected = rows(out), rows(tmp_path / "out.rejected.jsonl")
@@ -248,8 +248,8 @@ async def test_law_4_a_stalled_head_stops_nobody(
 
     teacher.reply = reply
     out = tmp_path / "out.jsonl"
-    summary = await evolve_async(
-        seeds=write_seeds(count), out=out, model="m", base_url=teacher.url, rounds=rounds, concurrency=16,
+    summary = await run(
+        "evolve", seeds=write_seeds(count), out=out, model="m", base_url=teacher.url, rounds=rounds, concurrency=16,
         operators="deepen",
     )  # fmt: skip
     assert summary.accepted == count * rounds
@@ -269,8 +269,8 @@ async def test_retry_after_is_honoured_by_the_request_that_got_it(
         return completion(sensible(body))
 
     teacher.reply = reply
-    summary = await evolve_async(
-        seeds=write_seeds(12), out=tmp_path / "out.jsonl", model="m", base_url=teacher.url, rounds=1,
+    summary = await run(
+        "evolve", seeds=write_seeds(12), out=tmp_path / "out.jsonl", model="m", base_url=teacher.url, rounds=1,
         backoff=Backoff(first=0.0),
     )  # fmt: skip
     asked_again = [times for times in arrivals.values() if len(times) > 1]

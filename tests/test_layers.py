@@ -16,13 +16,13 @@ PACKAGE = ROOT / "evolgen"
 
 LAYERS = [
     {"errors"},
-    {"records", "spool", "runner", "recipes", "usage", "pauses"},
-    {"config"},
+    {"records", "spool", "runner", "usage", "pauses"},
+    {"config", "events"},
     {"parsing", "prompts", "store", "prices"},
     {"asking", "curate", "formats"},
     {"pipelines", "backends", "engine"},
     {"report"},
-    {"api"},
+    {"commands"},
     {"cli"},
 ]
 """From the bottom up; a module may import from its own part and from lower layers."""

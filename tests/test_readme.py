@@ -94,14 +94,15 @@ def test_other_commands_exist(command: str) -> None:
 
 
 def test_the_recipes_of_the_examples_are_valid() -> None:
-    from evolgen.api.chain import COMMANDS, plan_stages
-    from evolgen.recipes import read_recipe
+    from evolgen.commands import COMMANDS
+    from evolgen.commands.chain import plan_stages
+    from evolgen.commands.recipes import read_recipe
 
     (Path("examples")).symlink_to(ROOT / "examples")
     for path in (ROOT / "examples" / "recipes").glob("*.toml"):
-        recipe = read_recipe(path)
+        recipe = read_recipe(path, COMMANDS)
         if recipe.is_chain:
-            assert [stage.name for stage in plan_stages(recipe)] == list(recipe.tables)
+            assert [stage.command.name for stage in plan_stages(recipe, COMMANDS)] == list(recipe.tables)
         else:
             command, settings = recipe.single()
             COMMANDS[command].config(**settings)

@@ -287,9 +287,8 @@ class BatchBackend:
         if state.code not in FULL:
             if adopted:
                 return  # of why it failed nothing may be left
-            denied = Denied("denied", f"batch {state.id} failed: {told}")
-            denied.exit_code = 3 if "billing" in state.code or "quota" in state.code else 2
-            raise denied
+            rule = "quota" if "billing" in state.code or "quota" in state.code else "denied"
+            raise Denied(rule, f"batch {state.id} failed: {told}")
         now = time.monotonic()
         if self._full_since is None:
             self._full_since = now

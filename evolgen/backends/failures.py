@@ -31,9 +31,7 @@ def status_error(error: openai.APIStatusError, hide: Callable[[str], str] = str)
         )
         return Denied("denied", problem, **told)
     if status == 402 or (status == 429 and "insufficient_quota" in code):
-        denied = Denied("quota", f"the account's quota is exhausted (HTTP {status}{words})", **told)
-        denied.exit_code = 3
-        return denied
+        return Denied("quota", f"the account's quota is exhausted (HTTP {status}{words})", **told)
     wait = retry_after(error.response.headers, now=time.time())
     if status == 429:
         return Unanswered("rate_limited", f"too many requests (HTTP 429{words})", wait, **told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,10 +74,12 @@ class Teachers:
     def _remote_concurrency(self) -> int:
         return self._settings.concurrency or REMOTE_CONCURRENCY
 
-    def by_role(self, *, answer: str | None = None, judge: str | None = None) -> dict[Role, Teacher]:
-        """Who evolves, invents, answers and judges; the default model where no other is named."""
-        names: dict[Role, str | None] = {"evolve": None, "invent": None, "answer": answer, "judge": judge}
-        return {role: self.get(name or self.default) for role, name in names.items()}
+    def by_role(
+        self, roles: Iterable[Role], *, answer: str | None = None, judge: str | None = None
+    ) -> dict[Role, Teacher]:
+        """Who is asked in some roles: the default model where no other is named."""
+        names: dict[Role, str | None] = {"answer": answer, "judge": judge}
+        return {role: self.get(names.get(role) or self.default) for role in roles}
 
     async def close(self) -> None:
         made = {backend for teacher in self._made.values() for backend in teacher.backends}

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import evolgen
 from evolgen.cli.errors import errors
 from evolgen.cli.options import Debug
 
 if TYPE_CHECKING:
-    from evolgen.api.batches import BatchInfo
+    from evolgen.commands.batches import BatchInfo
 
 batches_app = typer.Typer(
     help="Batches that are under way (of runs with --batch).", no_args_is_help=True, rich_markup_mode=None
@@ -37,8 +36,10 @@ def list_batches(
     debug: Debug = False,
 ) -> None:
     """Which batches the store waits for, and how they stand."""
+    from evolgen.commands import batches
+
     with errors(debug):
-        _show(evolgen.list_batches(store=store, base_url=base_url, api_key_env=api_key_env), as_json=json)
+        _show(batches.list_batches(store=store, base_url=base_url, api_key_env=api_key_env), as_json=json)
 
 
 @batches_app.command("cancel")
@@ -55,10 +56,12 @@ def cancel_batches(
     debug: Debug = False,
 ) -> None:
     """End batches early; what they have answered by then is taken by the next run with --batch."""
+    from evolgen.commands import batches
+
     if bool(ids) == all:
         raise typer.BadParameter("name the batches, or give --all")
     with errors(debug):
-        ended = evolgen.cancel_batches(ids or (), store=store, base_url=base_url, api_key_env=api_key_env)
+        ended = batches.cancel_batches(ids or (), store=store, base_url=base_url, api_key_env=api_key_env)
         _show(ended, as_json=json)
 
 

@@ -46,9 +46,9 @@ def chat(
     debug: Debug = False,
 ) -> None:
     """Talk to a model: a local one, or one behind an endpoint. Input from a pipe gets one answer, and nothing else."""
-    from evolgen.api.chatting import open_chat
-    from evolgen.cli.display import Display
-    from evolgen.engine.events import Fetching
+    from evolgen.commands.chatting import open_chat
+    from evolgen.events import Fetching
+    from evolgen.report.display import Display
     from evolgen.runner.server import Serving
 
     piped = not sys.stdin.isatty()

@@ -1,4 +1,4 @@
-"""How a command ends that went wrong."""
+"""How a command ends that went wrong: one line on stderr and its exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from collections.abc import Iterator
 
 import typer
 
-from evolgen.errors import EvolgenError, Interrupted
+from evolgen.errors import EvolgenError, Interrupted, Stopped
+
+WRONG = 2
+"""The command or its input is wrong; nothing was asked."""
+
+STOPPED = 3
+"""It ended early, and the same command goes on from there."""
 
 
 @contextlib.contextmanager
@@ -22,4 +28,4 @@ def errors(debug: bool) -> Iterator[None]:
             traceback.print_exception(error)
         ours = error if isinstance(error, EvolgenError) else Interrupted("stopped at once; what came is in the store")
         print(f"evolgen: {ours}", file=sys.stderr)
-        raise typer.Exit(ours.exit_code) from None
+        raise typer.Exit(STOPPED if isinstance(ours, Stopped) else WRONG) from None

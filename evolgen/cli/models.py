@@ -62,9 +62,9 @@ def list_models(json: Json = False) -> None:
 @models_app.command("pull")
 def pull(name: Name, debug: Debug = False) -> None:
     """Fetch a model into the cache; what came before an interruption is not fetched again."""
-    from evolgen.cli.display import Display
-    from evolgen.engine.events import Fetching
     from evolgen.errors import ModelError
+    from evolgen.events import Fetching
+    from evolgen.report.display import Display
     from evolgen.runner import models
 
     with errors(debug):
@@ -144,8 +144,8 @@ def quantize(
     debug: Debug = False,
 ) -> None:
     """Write a model in fewer bits."""
-    from evolgen.cli.display import Display
-    from evolgen.engine.events import Working
+    from evolgen.events import Working
+    from evolgen.report.display import Display
     from evolgen.runner import models
     from evolgen.runner.gguf import read_header
     from evolgen.runner.memory import gigabytes

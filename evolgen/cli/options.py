@@ -12,10 +12,9 @@ import typer
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from evolgen.config import Config
+from evolgen.commands.command import Command, Printout
 
 SHORT = {"out": "-o", "n": "-n"}
-ARGUMENTS = ("seeds", "inputs")
 
 TABLE = dict[str, Any]
 """The type of a table of settings; its flag is repeated."""
@@ -24,33 +23,47 @@ Json = Annotated[bool, typer.Option("--json", help="Print the closing summary as
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback for an error.")]
 
 
-def settings_command(model: type[Config], call: Callable[..., None], **extra: Any) -> Callable[..., None]:
-    """A typer command that takes every field of `model` and calls `call(settings, as_json=..., debug=...)`.
+def settings_command(command: Command[Any], call: Callable[..., None]) -> Callable[..., None]:
+    """A typer command that takes every setting of a command and calls `call(command, settings, as_json=, debug=)`.
 
-    `settings` holds what the user gave and nothing else. The command's own flags come before the shared ones. `extra`
-    are further flags that do their work when they are read.
+    `settings` holds what the user gave and nothing else. The command's own flags come before the shared ones.
     """
 
-    def command(**given: Any) -> None:
+    def run(**given: Any) -> None:
         as_json, debug = given.pop("json"), given.pop("debug")
-        for name in extra:
+        for name in command.printouts:
             del given[name]
         settings = {
             name: value for name, value in given.items() if not (value is None or value is False or value == [])
         }
-        call(settings, as_json=as_json, debug=debug)
+        call(command, settings, as_json=as_json, debug=debug)
 
-    fields = model.model_fields
-    own = [name for name in fields if name in model.__annotations__]
-    parameters = [_parameter(name, fields[name]) for name in (*own, *(name for name in fields if name not in own))]
-    for name, annotation in (("json", Json), ("debug", Debug), *extra.items()):
+    fields = command.config.model_fields
+    own = [name for name in fields if name in command.config.__annotations__]
+    parameters = [
+        _parameter(name, fields[name], argument=name == command.reads)
+        for name in (*own, *(name for name in fields if name not in own))
+    ]
+    printouts = {name: _printout(printout) for name, printout in command.printouts.items()}
+    for name, annotation in {"json": Json, "debug": Debug, **printouts}.items():
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation))
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _printout(printout: Printout) -> Any:
+    """A flag that prints something and ends the program, whatever else is given."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            print(printout.text(), end="")
+            raise typer.Exit
+
+    return Annotated[bool, typer.Option(is_eager=True, callback=show, help=printout.help)]
+
+
+def _parameter(name: str, field: FieldInfo, *, argument: bool) -> inspect.Parameter:
     kind = _plain_type(field.annotation)
     if kind is float and any(isinstance(each, BeforeValidator) for each in field.metadata):
         kind = str  # what the config reads for itself, such as "30m"
@@ -58,7 +71,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     default = field.default if isinstance(field.default, int | float | str | Path) else None
     shown = str(default) if default not in (None, False) else None
     help = (field.description or "") + (f" [default: {shown}]" if shown else "")
-    if name in ARGUMENTS:
+    if argument:
         option: Any = typer.Argument(help=help, show_default=False, metavar=name.upper())
     else:
         flag = f"--{name.replace('_', '-')}"

@@ -35,9 +35,9 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Serve a local model over OpenAI's API: chat, completions, embeddings, models, health and metrics."""
-    from evolgen.api.chatting import key_of, start_server
-    from evolgen.cli.display import Display
-    from evolgen.engine.events import Fetching
+    from evolgen.commands.chatting import key_of, start_server
+    from evolgen.events import Fetching
+    from evolgen.report.display import Display
     from evolgen.runner.server import Serving
 
     with errors(debug):

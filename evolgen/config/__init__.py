@@ -1,14 +1,15 @@
-"""Every setting, typed. The command line, recipes and the Python API all fill these models.
+"""Every setting, typed: here what commands share, and the settings of each command in a module of its name.
 
-A field is a flag of the same name (`max_tokens` is `--max-tokens`), a recipe key of the same name, and a keyword
-argument of the library call. Its description is the flag's help.
+The command line, recipes and the Python API all fill these models. A field is a flag of the same name (`max_tokens` is
+`--max-tokens`), a recipe key of the same name, and a keyword argument of the library call. Its description is the
+flag's help.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +25,7 @@ from pydantic import (
 
 from evolgen.config import values
 from evolgen.config.address import Address
-from evolgen.errors import nearest
+from evolgen.errors import UsageError, nearest
 
 EMBEDDED_MODEL = "local:smollm2-135m"
 """What answers where no model is named: small enough to be fetched and run anywhere."""
@@ -34,10 +35,10 @@ EliminationRule = Literal["equal", "prompt_leak", "sorry", "stop_words"]
 
 TokenizerName = Literal["unicode", "rouge"]
 
-DedupeMethod = Literal["exact", "minhash", "rouge-l", "semantic"]
-
 SeedSource: TypeAlias = str | Path | dict[str, Any]
 """A file's path (`-` for standard input), or a row given in place: {"instruction": ..., "input": ...}."""
+
+M = TypeVar("M", bound=BaseModel)
 
 OUT_HELP = "The dataset to write (JSONL)."
 INPUTS_HELP = "Rows: JSONL, JSON, CSV or text files, also .gz; - is standard input."
@@ -46,10 +47,8 @@ KEPT_HELP = "Where the rows that are kept go (JSONL), as they came; rejected one
 
 Inputs = Annotated[Sequence[SeedSource], BeforeValidator(values.several), Field(min_length=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(values.names)]
-Methods = Annotated[tuple[DedupeMethod, ...], BeforeValidator(values.names), Field(min_length=1)]
 Against = Annotated[Sequence[Path], BeforeValidator(values.several)]
 Rules = Annotated[dict[str, Any], BeforeValidator(values.rules)]
-Thresholds = Annotated[dict[str, float], BeforeValidator(values.thresholds)]
 BaseUrls = Annotated[tuple[Annotated[Address, PlainValidator(Address.read)], ...], BeforeValidator(values.several)]
 Duration = Annotated[float, BeforeValidator(values.duration), Field(gt=0)]
 Weights = Annotated[dict[str, float], BeforeValidator(values.weights), AfterValidator(values.positive)]
@@ -65,6 +64,19 @@ class Config(BaseModel):
 
     strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is done.")
     force: bool = Field(default=False, description="Overwrite an existing output that evolgen did not write.")
+
+    @classmethod
+    def unused(cls, settings: Mapping[str, Any]) -> Mapping[str, str]:
+        """The settings that do nothing beside those that were given, and why; to give one of them is an error."""
+        return {}
+
+    @model_validator(mode="after")
+    def _nothing_is_given_in_vain(self) -> Self:
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        for name, why in self.unused(given).items():
+            if name in given:
+                raise ValueError(f"{name}: it would do nothing: {why}")
+        return self
 
 
 class Endpoint(Config):
@@ -137,12 +149,6 @@ class Settings(Endpoint):
     """What every pipeline understands."""
 
     out: Path = Field(description=OUT_HELP)
-    answer_model: str | None = Field(
-        default=None, min_length=1, description="Another model for answering. Default: --model."
-    )
-    judge_model: str | None = Field(
-        default=None, min_length=1, description="Another model for judging. Default: --model."
-    )
     chat_template: str | None = Field(
         default=None,
         description="How chats are written for a local model: vicuna-v1.1, llama-3, ... Default: as its file says, "
@@ -164,8 +170,6 @@ class Settings(Endpoint):
         ge=1,
         description="With --estimate: have so many rows made for real and go by what they took; the store keeps them.",
     )
-    seed: int = Field(default=0, description="Every random draw derives from it.")
-    prompts: Path | None = Field(default=None, description="A folder of templates that override the shipped ones.")
 
     @model_validator(mode="after")
     def _batches_have_one_endpoint(self) -> Settings:
@@ -180,136 +184,41 @@ class Settings(Endpoint):
         return self
 
 
-class EvolveConfig(Settings):
-    """Evol-Instruct: `evolgen evolve`."""
+class WithAnswers(Config):
+    """For a pipeline whose teacher answers."""
 
-    seeds: Inputs = Field(
-        description="Seed instructions: JSONL, JSON, CSV or text files, also .gz; - is standard input."
-    )
-    out: Path = Field(description=OUT_HELP)
-    n: int | None = Field(default=None, ge=1, description="Stop at exactly this many accepted rows.")
-    rounds: int = Field(default=4, ge=1, description="Evolutions per lineage.")
-    operators: Weights | None = Field(
-        default=None,
-        description="Operators to draw from, with weights if you like: deepen,breadth=0.5. Default: all six.",
-    )
-    keep: Literal["all", "last"] = Field(
-        default="all", description="Keep the rows of all rounds, or each lineage's last."
-    )
-    include_seeds: bool = Field(default=False, description="Answer the seeds themselves too and keep them.")
-    no_rule: list[EliminationRule] = Field(
-        default_factory=list, description="Switch an elimination rule off (repeatable)."
+    answer_model: str | None = Field(
+        default=None, min_length=1, description="Another model for answering. Default: --model."
     )
 
 
-class SelfInstructConfig(Settings):
-    """New tasks from a few: `evolgen self-instruct`."""
+class WithJudge(Config):
+    """For a pipeline whose teacher judges."""
 
-    seeds: Inputs = Field(description="Seed tasks: JSONL, JSON, CSV or text files, also .gz; - is standard input.")
-    out: Path = Field(description=OUT_HELP)
-    n: int = Field(ge=1, description="Go on until exactly this many rows are accepted.")
-    style: Literal["self-instruct", "alpaca"] = Field(
-        default="self-instruct",
-        description="self-instruct: four stages, with instances of each new task. alpaca: many tasks in one call.",
-    )
-    against: Against = Field(
-        default=(), description="Existing data whose instructions new ones must differ from as well (repeatable)."
-    )
-    threshold: float = Field(
-        default=0.7, gt=0, lt=1, description="A new instruction whose ROUGE-L to a known one is above it is rejected."
-    )
-    tokenizer: TokenizerName = Field(default="unicode", description=TOKENIZER_HELP)
-    no_rule: Names = Field(default_factory=tuple, description="Leave a rule of the style out (repeatable).")
-    lag: int = Field(
-        default=512, ge=1, description="How many requests before it a request sees the pool; it decides what is asked."
-    )
-    completion: bool = Field(
-        default=False, description="The model has no chat tuning: ask it to go on with few-shot texts."
+    judge_model: str | None = Field(
+        default=None, min_length=1, description="Another model for judging. Default: --model."
     )
 
 
-class RespondConfig(Settings):
-    """Answers to instructions and conversations: `evolgen respond`."""
+class WithSeed(Config):
+    """For a pipeline that draws at random."""
 
-    inputs: Inputs = Field(
-        description="Prompts or conversations: JSONL, JSON, CSV or text files, also .gz; - is standard input."
-    )
-    out: Path = Field(description=OUT_HELP)
-    samples: int = Field(default=1, ge=1, description="Answers to each prompt.")
-    system: str | None = Field(
-        default=None, min_length=1, description="A system message for prompts that have none of their own."
-    )
+    seed: int = Field(default=0, description="Every random draw derives from it.")
 
 
-class FilterConfig(Config):
-    """Rules on finished rows: `evolgen filter`."""
+class WithTemplates(Config):
+    """For a pipeline that asks with templates."""
 
-    inputs: Inputs = Field(description=INPUTS_HELP)
-    out: Path = Field(description=KEPT_HELP)
-    preset: Names | None = Field(
-        default=None,
-        description="Groups of rules: clean, self-instruct, alpaca, evol-instruct, privacy (repeatable). "
-        "Default: clean, unless --rule names rules.",
-    )
-    rule: Rules = Field(
-        default_factory=dict,
-        description="A rule, with its setting where it has one: --rule sorry --rule min_output_words=5 (repeatable).",
-    )
-    no_rule: Names = Field(default_factory=tuple, description="Leave a rule of the presets out (repeatable).")
+    prompts: Path | None = Field(default=None, description="A folder of templates that override the shipped ones.")
 
 
-class DedupeConfig(Endpoint):
-    """Rows that say what other rows say: `evolgen dedupe`."""
-
-    inputs: Inputs = Field(description=INPUTS_HELP)
-    out: Path = Field(description=KEPT_HELP)
-    method: Methods = Field(
-        default=("exact", "rouge-l"),
-        description="exact, minhash, rouge-l, semantic; several, with commas or repeated, run one after the other, the "
-        "cheapest first. Default: exact,rouge-l.",
-    )
-    threshold: Thresholds = Field(
-        default_factory=dict,
-        description="A row above it is a duplicate, for all methods or by name: 0.8, or rouge-l=0.7,semantic=0.95. "
-        "Default: 0.7, semantic 0.9.",
-    )
-    field: Literal["instruction", "input", "output", "all"] | None = Field(
-        default=None, description="What is compared. Default: instruction and input."
-    )
-    tokenizer: TokenizerName = Field(default="unicode", description=TOKENIZER_HELP)
-    against: Against = Field(
-        default=(), description="Existing data that rows are compared with as well; it is not output (repeatable)."
-    )
-    keep: Literal["first", "longest"] = Field(default="first", description="Which of several duplicates stays.")
-    ngram: int = Field(default=5, ge=1, le=50, description="minhash: words in an n-gram.")
-    permutations: int = Field(default=128, ge=1, le=4096, description="minhash: hash functions.")
-    bands: int | None = Field(
-        default=None, ge=1, le=4096, description="minhash: bands of the LSH. Default: as the threshold calls for."
-    )
-
-    @model_validator(mode="after")
-    def _bands_need_permutations(self) -> DedupeConfig:
-        if self.bands is not None and self.bands > self.permutations:
-            raise ValueError(f"bands: {self.bands} bands need as many --permutations at least, not {self.permutations}")
-        return self
-
-
-class DecontaminateConfig(Config):
-    """Rows that hold items of a benchmark: `evolgen decontaminate`."""
-
-    inputs: Inputs = Field(description=INPUTS_HELP)
-    out: Path = Field(description=KEPT_HELP)
-    against: Against = Field(min_length=1, description="Benchmarks, whose items no row may hold (repeatable).")
-    field: Literal["instruction", "input", "output", "all"] = Field(
-        default="all", description="What of a row is looked at."
-    )
-    ngram: int = Field(default=8, ge=1, le=50, description="Tokens in an n-gram that covers a part of an item.")
-    coverage: float = Field(
-        default=0.5, ge=0, lt=1, description="A row that covers more than this share of an item's tokens is rejected."
-    )
-    exact_ngram: int = Field(
-        default=13, ge=1, le=100, description="A row that shares a run of so many tokens with an item is rejected."
-    )
+def configured(model: type[M], settings: Mapping[str, Any], config: M | None = None) -> M:
+    """A config from settings given by name, on top of a whole one where there is one; raises UsageError."""
+    given = {name: getattr(config, name) for name in config.model_fields_set} if config is not None else {}
+    try:
+        return model(**{**given, **settings})
+    except ValidationError as error:
+        raise UsageError(explain_invalid(error, model)) from error
 
 
 def explain_invalid(error: ValidationError, model: type[BaseModel]) -> str:

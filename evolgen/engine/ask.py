@@ -12,7 +12,7 @@ from typing import TypeVar
 from evolgen.asking import Answer, Request, Role
 from evolgen.backends import Backend, Embeddings, Response, Teacher
 from evolgen.engine.budget import Budget, Reservation, Spending
-from evolgen.engine.events import Asked, Failed, Observer, Replayed, StopRequested, Stored
+from evolgen.engine.ending import Ending
 from evolgen.engine.fleet import Fleet
 from evolgen.engine.keep import GroupCommit
 from evolgen.engine.replica import Replica
@@ -30,6 +30,7 @@ from evolgen.errors import (
     Unanswered,
     Unreachable,
 )
+from evolgen.events import Asked, Failed, Observer, Replayed, StopRequested, Stored
 from evolgen.pauses import Backoff, duration
 from evolgen.store import Answers
 from evolgen.usage import read_usage
@@ -46,8 +47,8 @@ class Asker:
     """Answers the questions of a run.
 
     Identical questions in flight at the same time are asked once. A call holds its slot until its answer is
-    durable. Once `stop` has been called, calls in flight finish and are stored, and every new question that the
-    store can't answer raises Halt.
+    durable. Once there is an `ending`, calls in flight finish and are stored, and every new question that the store
+    can't answer raises Halt.
 
     `ask` is for chats and completions; it is made of `replay`, `pay` and `keep`, and so is `engine.embed`.
     """
@@ -65,7 +66,7 @@ class Asker:
         offline: bool = False,
         spending: Spending | None = None,
     ) -> None:
-        self.stopped: EvolgenError | None = None
+        self.ending: Ending | None = None
         self.answered = 0
         self._store = store
         self._keeper = GroupCommit(store)
@@ -83,42 +84,27 @@ class Asker:
         self._patience = min(patience, give_up)
         self._watching: dict[Fleet, asyncio.TimerHandle] = {}
 
-    def stop(self, reason: EvolgenError) -> None:
-        """Ask nothing more; the first reason given is the one that counts.
+    def end(self, ending: Ending) -> None:
+        """Ask nothing more; the first ending is the one that counts.
 
-        What a budget paid for is waited for, however long it takes.
+        What a budget paid for is waited for, however long it takes, unless something else ends the run as well.
         """
-        paid_for = isinstance(reason, BudgetReached)
-        if self.stopped is None:
-            self.stopped = reason
-            self._halt()
-            left = not paid_for and any(teacher.in_batches for teacher in self._teachers.values())
-            self._observe(StopRequested(reason, waits=not left))
-        if not paid_for:
-            self._leave()
+        if self.ending is None:
+            self.ending = ending
+            self._stopping.set()
+            self._budget.close()
+            for fleet in self._fleets.values():
+                fleet.close(Halt())
+            if ending.reason is not None:
+                left = not ending.waits and any(teacher.in_batches for teacher in self._teachers.values())
+                self._observe(StopRequested(ending.reason, waits=not left))
+        if not ending.waits:
+            for backend in {backend for backends in self._fleets for backend in backends}:
+                backend.leave()
 
-    def deny(self, error: Denied) -> None:
-        """Stop because no question will be answered: the command is wrong, unless there were answers before."""
-        self.stop(_late(error) if self.answered else error)
-
-    @property
-    def halted(self) -> bool:
-        return self._stopping.is_set()
-
-    def halt(self) -> None:
-        """Ask nothing more because the work is done: a stop without a reason."""
-        self._halt()
-        self._leave()
-
-    def _halt(self) -> None:
-        self._stopping.set()
-        self._budget.close()
-        for fleet in self._fleets.values():
-            fleet.close(Halt())
-
-    def _leave(self) -> None:
-        for backend in {backend for backends in self._fleets for backend in backends}:
-            backend.leave()
+    def stop(self, reason: EvolgenError) -> None:
+        """End because of an error: one that only shows that the command is wrong, unless there were answers before."""
+        self.end(Ending.by(reason, answered=self.answered > 0))
 
     def close(self) -> None:
         """Store what came last."""
@@ -173,7 +159,7 @@ class Asker:
         try:
             stored = self._store.get(key + self._variant(role))
         except StoreError as error:
-            self.stop(_late(error))
+            self.end(Ending.by(error, answered=True))
             raise Halt from error
         if stored is not None:
             self.answered += 1
@@ -184,7 +170,7 @@ class Asker:
                 f"--offline: the store has no answer to a question ({role}, key {key.hex()[:16]}); "
                 "run it without --offline to ask for what is missing"
             ))  # fmt: skip
-        if self._stopping.is_set():
+        if self.ending is not None:
             raise Halt
         return None
 
@@ -248,10 +234,12 @@ class Asker:
                 [(key + variant, answer) for key, answer in answers] if variant else answers
             )
         except StoreError as error:
-            self.stop(_late(error))
+            self.end(Ending.by(error, answered=True))
             raise Halt from error
         self.answered += len(answers)
-        self._observe(Stored(role, self._teachers[role].name, read_usage(usage), len(answers)))
+        counted = read_usage(usage)
+        cost = self._budget.cost(role, counted)
+        self._observe(Stored(role, self._teachers[role].name, counted, cost, len(answers)))
         return [kept.answer for kept in stored]
 
     async def _attempt(self, attempt: int, role: Role, call: Callable[[], Awaitable[R]]) -> R | TeacherError:
@@ -262,12 +250,12 @@ class Asker:
         except TeacherError as error:
             if isinstance(error, Denied):
                 self._observe(Failed(role, error, final=True))
-                self.deny(error)
+                self.stop(error)
                 raise Halt from error
             return error
         except EvolgenError as error:  # the teacher can't be had at all: no such model file, or nobody waits for it
-            if not self.halted:
-                self.stop(error)
+            if self.ending is None:
+                self.end(Ending.by(error))
             raise Halt from error
 
     def _judge(self, error: TeacherError, fleet: Fleet) -> None:
@@ -287,7 +275,7 @@ class Asker:
         patience = self._give_up if self.answered else self._patience
         if fleet.silent_for >= patience:
             self.stop(Unreachable(f"the teacher gave no sign of life for {duration(patience)} ({error}); {GO_ON}"))
-        elif fleet.silent_for and not self.halted:
+        elif fleet.silent_for and self.ending is None:
             loop = asyncio.get_running_loop()
             self._watching[fleet] = loop.call_later(patience - fleet.silent_for + 0.001, self._watch, error, fleet)
 
@@ -297,12 +285,12 @@ class Asker:
 
     async def _take(self, wanted: Reservation) -> int:
         """Reserve what a call may take; a budget that is reached stops the run."""
-        if self.halted:
+        if self.ending is not None:
             raise Halt
         try:
             return await self._budget.take(wanted)
         except BudgetReached as reached:
-            if not self.halted:
+            if self.ending is None:
                 self.stop(reached)
             raise Halt from reached
 
@@ -323,9 +311,3 @@ def usage_of(outcome: object) -> object:
     """What an endpoint says a call took, of a response or of embeddings."""
     answer = outcome.call if isinstance(outcome, Embeddings) else outcome
     return answer.get("usage") if isinstance(answer, Mapping) else None
-
-
-def _late(error: EvolgenError) -> EvolgenError:
-    """The same error where answers were already paid for: the run can be resumed, exit 3."""
-    error.exit_code = 3
-    return error

@@ -99,9 +99,14 @@ class Budget:
     def settle(self, number: int, role: Role, usage: Usage | None) -> None:
         """A call is answered: where the endpoint doesn't say what it took, it took what was reserved."""
         reserved = self._release(number)
-        price = self._limits.price(role)
+        cost = self.cost(role, usage)
         self._tokens += reserved.tokens if usage is None else usage.total
-        self._usd += reserved.usd if usage is None or price is None else price.of(*usage)
+        self._usd += reserved.usd if cost is None else cost
+
+    def cost(self, role: Role, usage: Usage | None) -> float | None:
+        """Dollars for what a call took; None where that or its price is unknown."""
+        price = self._limits.price(role)
+        return None if usage is None or price is None else price.of(*usage)
 
     def give_back(self, number: int) -> None:
         """A call failed: it took nothing."""

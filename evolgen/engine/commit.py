@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Literal, Protocol
 
 from evolgen.curate.dedupe import ExactIndex
-from evolgen.engine.events import Committed, Observer
 from evolgen.engine.output import Output
+from evolgen.events import Committed, Observer
 from evolgen.records import MATCH_TEXT, Match, Record, Seed, printable
 
 DRY_WINDOW = 200

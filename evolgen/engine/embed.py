@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from evolgen.asking import EmbeddingRequest, Vector, read_vector, stored_vector
 from evolgen.backends import Embeddings
 from evolgen.engine.ask import Asker, Halt
-from evolgen.engine.run import stop_on_signals
+from evolgen.engine.ending import Ending
 from evolgen.engine.tokens import CHARACTERS
 from evolgen.errors import Denied, Refused, TeacherError, UsageError
 
@@ -57,17 +57,16 @@ class Embedded:
 async def embed_all(asker: Asker, texts: Sequence[str]) -> Embedded:
     """The embeddings of texts, by the teacher of the role `embed`: from the store, else paid for.
 
-    Identical texts are paid for once, calls go out as the teacher's slots allow. Raises what the run was stopped
-    by (a budget, --offline, Ctrl-C, a teacher that denies or is gone): what was paid for is stored by then.
+    Identical texts are paid for once, calls go out as the teacher's slots allow. Raises what the asker ended by (a
+    budget, --offline, Ctrl-C, a teacher that denies or is gone): what was paid for is stored by then.
     """
     table = _Table(asker, texts)
-    with stop_on_signals(asker):
-        try:
-            await embed(asker, table.rows_of, table.receive)
-        except Halt:
-            if asker.stopped is None:
-                raise
-            raise asker.stopped from None
+    try:
+        await embed(asker, table.rows_of, table.receive)
+    except Halt:
+        if asker.ending is None:
+            raise
+        raise asker.ending.error() from None
     return table.embedded()
 
 
@@ -187,7 +186,7 @@ class _Calls:
             denied = Denied(
                 "denied", f"the model {self._teacher.name} gives no embeddings ({error}); name one that does"
             )
-            self._asker.deny(denied)
+            self._asker.stop(denied)
             raise Halt
         self._received(text, error)
 
@@ -233,10 +232,10 @@ class _Table:
             self._vectors = np.zeros((self._rows, len(vector)), np.float32)
         if len(vector) != self._vectors.shape[1]:
             model = self._asker.teacher("embed").name
-            self._asker.stop(UsageError(
+            self._asker.end(Ending.by(UsageError(
                 f"the embeddings of {model} differ in length ({self._vectors.shape[1]} and {len(vector)} numbers): "
                 "another model answers by that name now; tell the two apart with --model-tag"
-            ))  # fmt: skip
+            )))  # fmt: skip
             raise Halt
         self._vectors[self.rows_of[text]] = vector
 

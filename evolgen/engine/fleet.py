@@ -7,9 +7,9 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from evolgen.engine.events import Notice, Observer
 from evolgen.engine.replica import Replica
 from evolgen.errors import ConnectionFailed, TeacherError, Unanswered
+from evolgen.events import Notice, Observer
 
 PUSHING_BACK = ("rate_limited", "http_503", "timeout")
 """Failures that say that an endpoint is asked too much."""

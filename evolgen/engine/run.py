@@ -1,203 +1,169 @@
-"""The run: lineages go in, rows come out in order, until the work is done or the run is stopped."""
+"""A run is a handle: it goes on in a thread of its own, and can be watched, waited for and stopped from any other."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import signal
-import sys
+import contextvars
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
+import uuid
+import warnings
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from evolgen.asking import Answer, Ask, Request
-from evolgen.engine.ask import Asker, Halt
-from evolgen.engine.commit import DRY_WINDOW, Committer
-from evolgen.engine.order import in_order
-from evolgen.errors import GO_ON, Interrupted, Stopped, TargetUnreachable
-from evolgen.records import Record
+from evolgen.engine.stopping import StopSwitch
+from evolgen.events import Event, Notice, Observer
 
-T = TypeVar("T")
+S = TypeVar("S")
 
-WIDTH_PER_SLOT = 2
-"""Lineages open for each call in flight: enough that a free slot always finds a question waiting."""
+UNREAD = 10_000
+"""Events that are kept until somebody reads them; what comes while so many are unread is dropped and counted."""
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """What came of one visit: its rows so far, and whether it went to its end."""
+class Unread:
+    """The events of a run that nobody has read yet, from the thread that tells them to those that read."""
 
-    rows: list[Record]
-    whole: bool
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._events: deque[Event] = deque()
+        self._ended = False
+        self._changed = threading.Condition()
+        self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    def __call__(self, event: Event) -> None:
+        with self._changed:
+            if len(self._events) < UNREAD:
+                self._events.append(event)
+                self._wake()
+            else:
+                self.dropped += 1
+
+    def end(self) -> None:
+        """No further event will come."""
+        with self._changed:
+            self._ended = True
+            self._wake()
+
+    def __iter__(self) -> Iterator[Event]:
+        while True:
+            with self._changed:
+                while not self._events and not self._ended:
+                    self._changed.wait(1.0)  # now and then, so that Ctrl-C is heard everywhere
+                if not self._events:
+                    return
+                event = self._events.popleft()
+            yield event
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._changed:
+                event = self._events.popleft() if self._events else None
+                if event is None:
+                    if self._ended:
+                        return
+                    changed: asyncio.Future[None] = loop.create_future()
+                    self._readers.append((loop, changed))
+            if event is None:
+                await changed
+            else:
+                yield event
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        readers, self._readers = self._readers, []
+        for loop, changed in readers:
+            with contextlib.suppress(RuntimeError):  # a loop that was closed meanwhile
+                loop.call_soon_threadsafe(_settle, changed)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Run(Generic[S]):
+    """A command under way. It goes on whether or not anybody watches.
+
+    `async for event in run`, or `for event in run.events()`, gives its events; the first 10,000 unread ones are kept,
+    later ones dropped and counted in `dropped`. `summary` is None until the end. An observer that raises is named once,
+    in a warning and a Notice, and called no more.
+    """
+
+    def __init__(self, observer: Observer | None = None, *, watched: bool = True) -> None:
+        """With `watched` false no events are kept, for nobody has the handle to read them."""
+        self.id = uuid.uuid4().hex[:8]
+        self.summary: S | None = None
+        self.stopping = StopSwitch()
+        self._observer = observer
+        self._unread = Unread()
+        self._watched = watched
+        self._outcome: Future[S] = Future()
+
+    def begin(self, work: Callable[[], S]) -> None:
+        """Do the work in a thread; what it returns is the summary, what it raises is raised by `result` and `wait`."""
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._do, work), name=f"evolgen-run-{self.id}").start()
+
+    def stop(self) -> None:
+        """Stop as Ctrl-C does: calls in flight finish and are stored. The second time it stops at once.
+
+        May be called from any thread, and from a signal handler.
+        """
+        self.stopping.ask()
+
+    def result(self) -> S:
+        """Wait for the end; returns the summary, also of a run that was stopped.
+
+        Raises EvolgenError where the command or its input turned out to be wrong. Ctrl-C stops the run before it goes
+        on as KeyboardInterrupt.
+        """
+        try:
+            return self._outcome.result()
+        except KeyboardInterrupt:
+            self.stop()
+            self._outcome.exception()
+            raise
+
+    async def wait(self) -> S:
+        """`result`, without blocking the event loop; a task that is cancelled waits no more, and the run goes on."""
+        return await asyncio.shield(asyncio.wrap_future(self._outcome))
 
     @property
-    def accepted(self) -> int:
-        return sum(row.rejection is None for row in self.rows)
+    def dropped(self) -> int:
+        """Events that came while too many were unread."""
+        return self._unread.dropped
 
+    def events(self) -> Iterator[Event]:
+        """The events as they come, until the end; for where there is no event loop."""
+        return iter(self._unread)
 
-@dataclass
-class Forecast:
-    """How many rows to expect of what is under way, so that a run for N rows starts little that it won't need."""
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return aiter(self._unread)
 
-    rows_at_best: int
-    finished: int = 0
-    accepted: int = 0
-    parked: int = 0
-
-    def heard(self, lineage: Lineage) -> None:
-        self.finished += 1
-        self.accepted += lineage.accepted
-        self.parked += lineage.accepted
-
-    def committed(self, lineage: Lineage) -> None:
-        self.parked -= lineage.accepted
-
-    def expects(self, running: int) -> float:
-        """Rows to come from finished and running lineages; optimistic until a few have finished."""
-        prior = 4
-        rows_each = (self.accepted + prior * self.rows_at_best) / (self.finished + prior)
-        return self.parked + running * rows_each
-
-
-class Run(Generic[T]):
-    """Runs a pipeline over its visits.
-
-    `rows_at_best` is how many rows one visit can give, `width` how many lineages may be open at once. `remedy` says
-    what to change where these rules, the most frequent first, leave hardly any row. `delivered` counts the answers
-    that lineages were given.
-    """
-
-    def __init__(
-        self,
-        pipeline: Callable[[T, Ask], AsyncIterator[Record]],
-        asker: Asker,
-        committer: Committer,
-        *,
-        width: int,
-        target: int | None,
-        rows_at_best: int,
-        remedy: Callable[[Iterable[str]], str],
-    ) -> None:
-        self.delivered = 0
-        self._pipeline = pipeline
-        self._asker = asker
-        self._committer = committer
-        self._width = width
-        self._remedy = remedy
-        self._target = target
-        self._forecast = Forecast(rows_at_best)
-        self._broken = False  # a lineage was left unfinished: what comes after it waits for the next run
-
-    async def run(self, visits: Iterator[T]) -> None:
-        """Run to the end, or until the asker is stopped; then `asker.stopped` says why."""
-        with stop_on_signals(self._asker), _tuned_interpreter():
-            lineages = in_order(
-                visits, self._follow, width=self._width, may_start=self._may_start, finished=self._forecast.heard
-            )
-            async with contextlib.aclosing(lineages):
-                async for lineage in lineages:
-                    self._forecast.committed(lineage)
-                    self._commit(lineage)
-
-    def _commit(self, lineage: Lineage) -> None:
-        publishing = getattr(self._asker.stopped, "publish", False)
-        self._broken |= not (lineage.whole or publishing)
-        if self._committer.done or self._broken:
+    def tell(self, event: Event) -> None:
+        """Hand an event to all who watch."""
+        if self._watched:
+            self._unread(event)
+        if self._observer is None:
             return
         try:
-            self._committer.commit(lineage.rows)
-        except Stopped as failure:  # the output's disk failed: nothing more can be written
-            self._asker.stop(failure)
-            return
-        if self._committer.done:
-            self._asker.halt()
-        elif self._target is not None and self._committer.dry:
-            self._asker.stop(self._out_of_reach())
+            self._observer(event)
+        except Exception as error:
+            name = getattr(self._observer, "__qualname__", type(self._observer).__qualname__)
+            self._observer = None
+            problem = f"the observer {name} raised {type(error).__name__} ({error}): it is called no more"
+            warnings.warn(problem, RuntimeWarning, stacklevel=2)
+            self.tell(Notice(problem).told_by(self.id, event.stage))
 
-    def _out_of_reach(self) -> TargetUnreachable:
-        fates = self._committer.recent_yield().most_common()
-        return TargetUnreachable(
-            f"-n {self._target} can't be reached: {self._committer.accepted} rows are there, and the last {DRY_WINDOW} "
-            f"candidates gave {', '.join(f'{fate} {count}' for fate, count in fates)}; "
-            + self._remedy(fate for fate, _ in fates)
-        )
-
-    def _may_start(self, running: int) -> bool:
-        if self._asker.halted:
-            return False
-        if self._target is None or running == 0:
-            return True
-        return self._committer.accepted + self._forecast.expects(running) < self._target
-
-    async def _follow(self, position: int, visit: T) -> Lineage:
-        """Run one lineage as far as it goes."""
-        rows: list[Record] = []
-
-        async def ask(request: Request) -> Answer:
-            answer = await self._asker.ask(position, request)
-            self.delivered += 1
-            return answer
-
+    def _do(self, work: Callable[[], S]) -> None:
         try:
-            async for row in self._pipeline(visit, ask):
-                rows.append(row)
-        except Halt:
-            return Lineage(rows, whole=False)
-        return Lineage(rows, whole=True)
-
-
-@contextlib.contextmanager
-def stop_on_signals(asker: Asker) -> Iterator[None]:
-    """Ctrl-C or SIGTERM stops the run cleanly; a second one at once.
-
-    Signals can only be caught in the main thread; elsewhere the program that calls evolgen has its own ways.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    interrupted = False
-
-    def interrupt() -> None:
-        nonlocal interrupted
-        if not interrupted:
-            interrupted = True
-            asker.stop(Interrupted(f"interrupted; {GO_ON}"))
-        elif task is not None:
-            task.cancel()
-
-    caught = (signal.SIGINT, signal.SIGTERM)
-    try:
-        for number in caught:
-            loop.add_signal_handler(number, interrupt)
-    except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt there
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
-
-
-@contextlib.contextmanager
-def _tuned_interpreter() -> Iterator[None]:
-    """Have the garbage collector look less often, and threads take turns sooner.
-
-    The objects of a call live as long as the call, so the collector walks all calls in flight, and all modules,
-    for nothing: it took a sixth of the time of a request. And the thread that commits answers waits for its turn
-    several times a group, with calls in flight waiting for it: 30 ms a call at the usual 5 ms a turn.
-    """
-    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
-    gc.freeze()
-    gc.set_threshold(20_000, *threshold[1:])
-    sys.setswitchinterval(0.0005)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        gc.set_threshold(*threshold)
-        gc.unfreeze()
+            self.summary = work()
+        except BaseException as error:
+            self._outcome.set_exception(error)
+        else:
+            self._outcome.set_result(self.summary)
+        finally:
+            self._unread.end()

@@ -53,6 +53,16 @@ class RawRow(NamedTuple):
         return line[:-1] + (b"" if line[1:-1].isspace() or line == b"{}" else b", ") + b'"rejection": ' + reason + b"}"
 
 
+def check_readable(sources: Iterable[Any]) -> None:
+    """Raise UsageError, as `read_rows` would, for the first of some files that can't be opened."""
+    for source in sources:
+        if not isinstance(source, dict) and str(source) != "-":
+            try:
+                Path(source).open("rb").close()
+            except OSError as error:
+                raise UsageError(f"{source}: it can't be read: {error.strerror or error}") from error
+
+
 def read_rows(source: str) -> Iterator[RawRow]:
     """The rows of a file, or of standard input for `-`; raises UsageError if it can't be read at all.
 

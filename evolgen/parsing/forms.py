@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from evolgen.parsing import lists
 from evolgen.parsing.lists import Entry, Piece, Unread, unread
@@ -23,7 +23,7 @@ class Form:
     """A list of entries: in JSON an object whose array `name` holds them, in text as `write` and `scan` have it.
 
     `fields` are the names of an entry's texts; an entry of one text is a bare string in JSON. `write` takes the number
-    of an entry and its texts; `between` is what stands between two entries.
+    of an entry and its texts; `between` is what stands between two entries. `example` makes an entry of some words.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Form:
     write: Callable[..., str]
     between: str
     scan: Callable[[str], Iterator[Piece]]
+    example: Callable[[str], Entry]
 
     def schema(self, most: int) -> dict[str, Any]:
         """The JSON schema of a list of at most so many entries."""
@@ -119,7 +120,89 @@ def _write_labelled(number: int, label: str, input: str) -> str:
     return f"Label: {label}\nInput: {input}"
 
 
-INSTRUCTIONS = Form("tasks", ("instruction",), _write_instruction, "\n", lists.numbered)
-TASKS = Form("tasks", ("instruction", "input", "output"), _write_task, "\n###\n", lists.tasks)
-INSTANCES = Form("instances", ("input", "output"), _write_instance, "\n\n", lists.instances)
-LABELLED = Form("instances", ("label", "input"), _write_labelled, "\n\n", lists.labelled)
+INSTRUCTIONS = Form(
+    "tasks", ("instruction",), _write_instruction, "\n", lists.numbered, lambda words: (f"Explain {words}.",)
+)
+TASKS = Form(
+    "tasks", ("instruction", "input", "output"), _write_task, "\n###\n", lists.tasks,
+    lambda words: (f"Explain {words}.", "", "So."),
+)  # fmt: skip
+INSTANCES = Form(
+    "instances", ("input", "output"), _write_instance, "\n\n", lists.instances, lambda words: (words, "one")
+)
+LABELLED = Form("instances", ("label", "input"), _write_labelled, "\n\n", lists.labelled, lambda words: ("one", words))
+
+
+class MadeUp(Protocol):
+    """What a made-up answer is made of.
+
+    It is one that `fails` or not; in a list of tasks a share of so much is `repeated`, and a task has so many
+    `instances`. `words(what)` are some that depend on nothing but the question and what they are for.
+    """
+
+    fails: bool
+    repeated: float
+    instances: int
+
+    def words(self, what: object = "") -> str: ...
+
+
+class AnswerForm(Protocol):
+    """The form that the answer to a question is to have: enough to make one up, as an estimate does.
+
+    Such an answer is about `texts` times as long as a single one in the same role.
+    """
+
+    @property
+    def texts(self) -> int: ...
+
+    def made_up(self, made: MadeUp, *, as_json: bool) -> str: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of two words, the second of which is that of failure."""
+
+    good: str
+    bad: str
+    texts: int = 1
+
+    def made_up(self, made: MadeUp, *, as_json: bool) -> str:
+        return self.bad if made.fails else self.good
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """A text that goes on from another."""
+
+    text: str
+    texts: int = 1
+
+    def made_up(self, made: MadeUp, *, as_json: bool) -> str:
+        return f"{self.text} {made.words()}."
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of tasks, as many as are asked for (`most`), or of one task's instances (None).
+
+    As text it goes on after `lead`, with an entry of this number.
+    """
+
+    form: Form
+    most: int | None
+    lead: str = ""
+    number: int = 1
+
+    @property
+    def texts(self) -> int:
+        return 1 if self.most is None else len(self.form.fields)
+
+    def made_up(self, made: MadeUp, *, as_json: bool) -> str:
+        count = made.instances if self.most is None else self.most
+        same = int(count * made.repeated) if self.most is not None else 0
+        entries = [self.form.example(made.words("same" if at < same else at)) for at in range(count)]
+        if as_json:
+            return self.form.as_json(entries)
+        text = self.form.between.join(self.form.write(at, *entry) for at, entry in enumerate(entries, self.number))
+        return text.removeprefix(self.lead.rpartition("\n")[2])

@@ -49,6 +49,7 @@ class Draft:
     model: str = ""
     requests: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    grown_from: str = ""
 
     async def hear(self, ask: Ask, request: Request) -> Answer:
         """Ask for this row; raises TeacherError, also where the answer is the endpoint's refusal."""
@@ -97,6 +98,7 @@ class Draft:
             provenance=provenance,
             rejection=rejection,
             notes=self.notes,
+            grown_from=self.grown_from,
         )
 
     def reject(self, stage: Stage, rule: str, reason: str, raw: str | None = None) -> Record:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evolgen.asking import Request, Role
 from evolgen.curate.filters.selection import Filter
-from evolgen.parsing.forms import Form
+from evolgen.parsing.forms import AnswerForm, Choice, Form, Listing
 from evolgen.parsing.lists import Entry, Unread
 from evolgen.pipelines.draft import Draft
 from evolgen.pipelines.pool import Pool
@@ -20,7 +20,8 @@ from evolgen.records import Message, Record, Rejection, Texts, printable, unprin
 class Question:
     """A way of asking: the template, the form of the answer (None: plain words), and how the answer is sampled.
 
-    `stop` ends the completion of a base model.
+    A list is of at most so many entries; `many` tells that all of them are wanted, else it is of a task's instances.
+    `stop` ends the completion of a base model; `choice` is what an answer in plain words is to be one of.
     """
 
     role: Role
@@ -32,6 +33,8 @@ class Question:
     presence_penalty: float | None = None
     stop: tuple[str, ...] = ()
     completion: bool = False
+    many: bool = False
+    choice: Choice | None = None
 
     def request(
         self, demonstrations: Sequence[Entry] = (), *, lead: str = "", sample: int = 0, max_tokens: int, **values: str
@@ -43,6 +46,7 @@ class Question:
             "presence_penalty": self.presence_penalty,
             "max_tokens": max_tokens,
             "sample": sample,
+            "form": self._answer_form(lead, len(demonstrations) + 1),
         }
         if self.form is not None:
             write = self.form.as_text if self.completion else self.form.as_json
@@ -54,6 +58,11 @@ class Question:
             return Request(self.role, messages, **settings)
         schema = self.form.schema(self.most)
         return Request(self.role, messages, schema=schema, textual=self._textual(messages), **settings)
+
+    def _answer_form(self, lead: str, number: int) -> AnswerForm | None:
+        if self.form is None:
+            return self.choice
+        return Listing(self.form, self.most if self.many else None, lead, number if self.many else 1)
 
     def _textual(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The same messages with the assistant's lists as text."""

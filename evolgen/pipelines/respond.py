@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from evolgen.asking import Ask, Request
+from evolgen.config.respond import RespondConfig
 from evolgen.errors import TeacherError
 from evolgen.pipelines.draft import Draft
 from evolgen.records import Prompt, Record
@@ -14,34 +15,6 @@ NAME = "respond"
 
 ANSWER = "answer"
 """What stands for an operator in its rows."""
-
-TEMPERATURE = 0.7
-TOP_P = 1.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a run asks; `system` goes before questions that have no system message of their own."""
-
-    system: str | None = None
-    temperature: float = TEMPERATURE
-    top_p: float = TOP_P
-    max_tokens: int = 2048
-
-    def request(self, prompt: Prompt, sample: int) -> Request:
-        """The question that a prompt is."""
-        text = f"{prompt.instruction}\n\n{prompt.input}" if prompt.input else prompt.instruction
-        messages = prompt.messages or (("user", text),)
-        if self.system is not None and messages[0][0] != "system":
-            messages = (("system", self.system), *messages)
-        return Request(
-            "answer",
-            messages,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            max_tokens=self.max_tokens,
-            sample=sample,
-        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +25,12 @@ class Visit:
     sample: int = 0
 
 
-async def respond(visit: Visit, ask: Ask, plan: Plan) -> AsyncIterator[Record]:
+def visits(prompts: Sequence[Prompt], config: RespondConfig) -> Iterator[Visit]:
+    """The first answer to each prompt, then the second to each, and so on."""
+    return (Visit(prompt, sample) for sample in range(config.samples) for prompt in prompts)
+
+
+async def respond(visit: Visit, ask: Ask, config: RespondConfig) -> AsyncIterator[Record]:
     """One answer to one prompt: yields its row."""
     prompt = visit.prompt
     draft = Draft(
@@ -65,7 +43,24 @@ async def respond(visit: Visit, ask: Ask, plan: Plan) -> AsyncIterator[Record]:
         input=prompt.input,
     )
     try:
-        rejected = await draft.take_output(ask, plan.request(prompt, visit.sample))
+        rejected = await draft.take_output(ask, _request(visit, config))
         yield rejected or draft.end()
     except TeacherError as error:
         yield draft.failed(error)
+
+
+def _request(visit: Visit, config: RespondConfig) -> Request:
+    """The question that a prompt is; the system message goes before those that have none of their own."""
+    prompt = visit.prompt
+    text = f"{prompt.instruction}\n\n{prompt.input}" if prompt.input else prompt.instruction
+    messages = prompt.messages or (("user", text),)
+    if config.system is not None and messages[0][0] != "system":
+        messages = (("system", config.system), *messages)
+    return Request(
+        "answer",
+        messages,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        max_tokens=config.max_tokens,
+        sample=visit.sample,
+    )

@@ -12,19 +12,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evolgen.asking import Ask, Role
+from evolgen.config.self_instruct import SelfInstructConfig
 from evolgen.curate.filters import instructions
 from evolgen.curate.filters.selection import Filter
 from evolgen.errors import TeacherError
 from evolgen.parsing import yes_or_no
-from evolgen.parsing.forms import INSTANCES, INSTRUCTIONS, LABELLED, Form
+from evolgen.parsing.forms import INSTANCES, INSTRUCTIONS, LABELLED, Choice, Form
 from evolgen.parsing.lists import Entry, Unread
 from evolgen.pipelines.draft import CUT, Draft, draw, together
 from evolgen.pipelines.growing import Question, admitted, candidates, unread
 from evolgen.pipelines.pool import Pool, seen_by
-from evolgen.prompts import PromptLibrary
+from evolgen.prompts import PromptLibrary, Template
 from evolgen.records import Record, Texts, printable, record_id, unprintable
 
 NAME = "self-instruct"
+
+ROLES: tuple[Role, ...] = ("invent", "judge", "answer")
 
 DEMONSTRATIONS = 8
 GENERATED = 2
@@ -36,42 +39,39 @@ LIST = 15
 TEMPERATURE, TOP_P, PRESENCE_PENALTY = 0.7, 0.5, 2.0
 INSTANCES_PRESENCE_PENALTY = 1.5
 
+ROWS_AT_BEST = LIST - DEMONSTRATIONS
+"""Rows that a request gives if all of it is good, with one instance a task."""
+
+YES_OR_NO = Choice("No", "Yes")
+"""Whether a task is a classification; most are not."""
+
 NEXT_TASK = "\nTask:"
 """Where a base model begins to make up the next question of a few-shot prompt."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that decides what a run asks: one question for each stage, the rules in force, the lag of the pool."""
+class Stages:
+    """One question for each stage, and the rules in force."""
 
     invent: Question
     classify: Question
     output_first: Question
     input_first: Question
     rules: Filter
-    lag: int
-    seed: int
-    max_tokens: int
 
-    @property
-    def rows_at_best(self) -> int:
-        """Rows that a request gives if all of it is good, with one instance a task."""
-        return LIST - DEMONSTRATIONS
-
-    def prompts(self) -> dict[str, str]:
-        """The digest of each template, by its name."""
-        questions = (self.invent, self.classify, self.output_first, self.input_first)
-        return {question.template.name: question.template.digest for question in questions}
+    def templates(self) -> list[Template]:
+        """The templates that are asked with."""
+        return [each.template for each in (self.invent, self.classify, self.output_first, self.input_first)]
 
 
-async def grow(number: int, ask: Ask, plan: Plan, pool: Pool) -> AsyncIterator[Record]:
+async def grow(number: int, ask: Ask, config: SelfInstructConfig, stages: Stages, pool: Pool) -> AsyncIterator[Record]:
     """One request and what grows from it: yields rows for each task, accepted or rejected, in the answer's order."""
 
     async def invent() -> list[Draft | Record]:
-        return await _invent(number, ask, plan, pool)
+        return await _invent(number, ask, config, stages, pool)
 
-    tasks = await admitted(number, invent, pool, plan.rules)
-    grown = iter(await together(_instances(task, ask, plan) for task in tasks if isinstance(task, Draft)))
+    tasks = await admitted(number, invent, pool, stages.rules)
+    grown = iter(await together(_instances(task, ask, config, stages) for task in tasks if isinstance(task, Draft)))
     for task in tasks:
         rows = [task] if isinstance(task, Record) else next(grown)
         if isinstance(rows, BaseException):
@@ -80,21 +80,23 @@ async def grow(number: int, ask: Ask, plan: Plan, pool: Pool) -> AsyncIterator[R
             yield row
 
 
-async def _invent(number: int, ask: Ask, plan: Plan, pool: Pool) -> list[Draft | Record]:
+async def _invent(
+    number: int, ask: Ask, config: SelfInstructConfig, stages: Stages, pool: Pool
+) -> list[Draft | Record]:
     """Stage 1: new instructions, and a rejected row for each piece of the answer that is none."""
-    settled = seen_by(number, plan.lag)
+    settled = seen_by(number, config.lag)
     await pool.wait_for(settled)
     generated = pool.generated(number, GENERATED, settled)
     shown = [(seed.instruction, seed.id) for seed in pool.seeds(number, DEMONSTRATIONS - len(generated))]
     shown += [(instruction, record_id(instruction, "")) for instruction in generated]
-    shown.sort(key=lambda each: draw(plan.seed, number, "order", each[1]))
-    draft = Draft(NAME, "instruction", parents=tuple(id for _, id in shown), prompt=plan.invent.template.digest)
-    lead = f"{len(shown) + 1}." if plan.invent.completion else ""
-    request = plan.invent.request(
+    shown.sort(key=lambda each: draw(config.seed, number, "order", each[1]))
+    draft = Draft(NAME, "instruction", parents=tuple(id for _, id in shown), prompt=stages.invent.template.digest)
+    lead = f"{len(shown) + 1}." if stages.invent.completion else ""
+    request = stages.invent.request(
         [(instruction,) for instruction, _ in shown],
         lead=lead,
         sample=number,
-        max_tokens=plan.max_tokens,
+        max_tokens=config.max_tokens,
         before=str(len(shown)),
         more=str(LIST - DEMONSTRATIONS),
     )
@@ -103,15 +105,15 @@ async def _invent(number: int, ask: Ask, plan: Plan, pool: Pool) -> list[Draft |
     except TeacherError as error:
         return [draft.failed(error)]
     if answer.cut:
-        return [draft.reject("parse", "cut", CUT.format("list of tasks", plan.max_tokens), raw=answer.text)]
-    return candidates(draft, f"{lead} {answer.text}".strip(), plan.invent, cut=False)
+        return [draft.reject("parse", "cut", CUT.format("list of tasks", config.max_tokens), raw=answer.text)]
+    return candidates(draft, f"{lead} {answer.text}".strip(), stages.invent, cut=False)
 
 
-async def _instances(draft: Draft, ask: Ask, plan: Plan) -> list[Record]:
+async def _instances(draft: Draft, ask: Ask, config: SelfInstructConfig, stages: Stages) -> list[Record]:
     """Stages 2 to 4: the rows of a task."""
     try:
-        question = await _question_for(draft, ask, plan)
-        answer = await draft.hear(ask, question.request(instruction=draft.instruction, max_tokens=plan.max_tokens))
+        question = await _question_for(draft, ask, config, stages)
+        answer = await draft.hear(ask, question.request(instruction=draft.instruction, max_tokens=config.max_tokens))
     except TeacherError as error:
         return [draft.failed(error)]
     form = question.form
@@ -120,17 +122,18 @@ async def _instances(draft: Draft, ask: Ask, plan: Plan) -> list[Record]:
     if not found:
         return [draft.reject("parse", "empty_answer", "the answer holds no instances", raw=answer.text)]
     rows = [unread(draft, piece) if isinstance(piece, Unread) else _instance(draft, form, piece) for piece in found]
-    return _judged(draft, [_by_rules(row, plan.rules) if isinstance(row, Draft) else row for row in rows], plan.rules)
+    judged = [_by_rules(row, stages.rules) if isinstance(row, Draft) else row for row in rows]
+    return _judged(draft, judged, stages.rules)
 
 
-async def _question_for(draft: Draft, ask: Ask, plan: Plan) -> Question:
+async def _question_for(draft: Draft, ask: Ask, config: SelfInstructConfig, stages: Stages) -> Question:
     """Stage 2: output first for a classification, else input first, also where the verdict can't be read."""
-    asked = plan.classify.request(instruction=draft.instruction, max_tokens=plan.max_tokens)
+    asked = stages.classify.request(instruction=draft.instruction, max_tokens=config.max_tokens)
     classification = yes_or_no((await draft.hear(ask, asked)).text)
     if classification is None:
         draft.notes += ("no_verdict",)
     draft.operator = "output_first" if classification else "input_first"
-    return plan.output_first if classification else plan.input_first
+    return stages.output_first if classification else stages.input_first
 
 
 def _instance(draft: Draft, form: Form, entry: Entry) -> Draft | Record:
@@ -170,52 +173,41 @@ def _judged(task: Draft, rows: Sequence[Draft | Record], rules: Filter) -> list[
     return judged
 
 
-def make_plan(
-    prompts: PromptLibrary,
-    *,
-    rules: Filter,
-    lag: int,
-    seed: int,
-    completion: bool = False,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    max_tokens: int,
-) -> Plan:
-    """Load the templates and fill in what isn't set; `temperature` and `top_p` are those of instructions and instances.
+def load(config: SelfInstructConfig, prompts: PromptLibrary, rules: Filter) -> Stages:
+    """The questions with their templates; raises UsageError if one of these is none.
 
-    With `completion` the questions are few-shot texts for a base model.
+    `temperature` and `top_p` are those of instructions and instances. With `completion` the questions are few-shot
+    texts for a base model.
     """
-    folder = "self_instruct/completion" if completion else "self_instruct"
+    folder = "self_instruct/completion" if config.completion else "self_instruct"
 
     def question(
         role: Role, name: str, form: Form | None, most: int, needs: str = "instruction", **how: Any
     ) -> Question:
         template = prompts.load(f"{folder}/{name}", needs=(needs,))
-        return Question(role, template, form, most, completion=completion, **how)
+        return Question(role, template, form, most, completion=config.completion, **how)
 
     instances: dict[str, Any] = {
-        "temperature": temperature or 0.0,
-        "top_p": top_p,
+        "temperature": config.temperature or 0.0,
+        "top_p": config.top_p,
         "presence_penalty": INSTANCES_PRESENCE_PENALTY,
         "stop": (NEXT_TASK,),
     }
-    return Plan(
+    return Stages(
         invent=question(
             "invent",
             "instructions",
             INSTRUCTIONS,
             LIST - DEMONSTRATIONS,
             "demonstrations",
-            temperature=TEMPERATURE if temperature is None else temperature,
-            top_p=TOP_P if top_p is None else top_p,
+            temperature=TEMPERATURE if config.temperature is None else config.temperature,
+            top_p=TOP_P if config.top_p is None else config.top_p,
             presence_penalty=PRESENCE_PENALTY,
             stop=("\n\n", f"\n{LIST + 1}."),
+            many=True,
         ),
-        classify=question("judge", "classification", None, 1, temperature=0.0, stop=(NEXT_TASK,)),
+        classify=question("judge", "classification", None, 1, temperature=0.0, stop=(NEXT_TASK,), choice=YES_OR_NO),
         output_first=question("answer", "output_first", LABELLED, instructions.MOST_INSTANCES, **instances),
         input_first=question("answer", "input_first", INSTANCES, instructions.MOST_INSTANCES, **instances),
         rules=rules,
-        lag=lag,
-        seed=seed,
-        max_tokens=max_tokens,
     )

@@ -7,8 +7,9 @@ import json
 import time
 from pathlib import Path
 
-from evolgen.engine.events import Event, Tally
 from evolgen.engine.output import replace_file
+from evolgen.events import Event
+from evolgen.report.tally import Tally
 
 EVERY = 1.0
 """Seconds between two states of the file."""

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from evolgen.engine.events import Tally
 from evolgen.engine.output import OutputFiles
-from evolgen.errors import EvolgenError
-from evolgen.prices import Prices
 from evolgen.report.estimate import Estimate
+from evolgen.report.tally import Tally
 
 
 class Tokens(BaseModel):
@@ -24,7 +22,7 @@ class Tokens(BaseModel):
 
 
 class Summary(BaseModel):
-    """What came of a command.
+    """What came of a `command`, whose rows carry the name of their `pipeline`.
 
     `accepted + rejected == candidates`. `requests` are the calls that this run sent, `replayed` the answers that it
     took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row of the output
@@ -36,6 +34,7 @@ class Summary(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    command: str
     pipeline: str
     out: Path
     rejected_out: Path
@@ -66,32 +65,36 @@ class Summary(BaseModel):
     stages: tuple[Summary, ...] = ()
     estimate: Estimate | None = None
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        from evolgen.report.notebook import summary_html
+
+        return summary_html(self)
+
 
 def summarize(
     tally: Tally,
     *,
+    command: str,
     pipeline: str,
     files: OutputFiles,
     seconds: float,
     store: Path | None = None,
-    stopped: EvolgenError | None = None,
+    stopped: str | None = None,
+    published: bool = True,
     delivered: int = 0,
-    prices: Prices | None = None,
 ) -> Summary:
-    """The summary of what a tally counted; `delivered` is how many answers lineages were given.
-
-    `prices` are those of the models that were asked, if any were.
-    """
-    costs = {} if prices is None else tally.cost(prices)
-    cost = None if prices is None or None in costs.values() else sum(cost for cost in costs.values() if cost)
+    """The summary of what a tally counted; `delivered` is how many answers lineages were given."""
+    cost = tally.cost
     return Summary(
+        command=command,
         pipeline=pipeline,
         out=files.accepted,
         rejected_out=files.rejected,
         manifest=files.manifest,
-        published=stopped is None or getattr(stopped, "publish", False),
+        published=published,
         complete=stopped is None,
-        stopped=None if stopped is None else str(stopped),
+        stopped=stopped,
         candidates=tally.candidates,
         parsed=tally.parsed,
         accepted=tally.accepted,
@@ -113,7 +116,7 @@ def summarize(
             total=tally.prompt_tokens + tally.completion_tokens,
         ),
         cost_usd=cost,
-        costs_usd=costs,
+        costs_usd=tally.costs,
         cost_per_row_usd=None if cost is None or not tally.accepted else cost / tally.accepted,
         seconds=round(seconds, 3),
         rows_per_second=round(tally.candidates / max(seconds, 0.001), 1),

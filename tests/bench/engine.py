@@ -144,8 +144,9 @@ def write_seeds(folder: Path, count: int) -> Path:
 
 def evolgen_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures:
     """What `evolgen evolve` does, with a clock on the first and the last answer."""
-    from evolgen.api.evolving import evolve
-    from evolgen.engine.events import Event, Stored
+    import evolgen
+    from evolgen.cli.process import tuned_interpreter
+    from evolgen.events import Event, Stored
 
     source = write_seeds(folder, seeds)
     times: list[float] = []
@@ -155,10 +156,11 @@ def evolgen_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures
         if isinstance(event, Stored):
             times.append(time.perf_counter())
 
-    summary = evolve(
-        seeds=source, out=folder / "out.jsonl", store=folder / "store.sqlite", model="m", base_url=url, rounds=1,
-        concurrency=concurrency, observer=watch,
-    )  # fmt: skip
+    with tuned_interpreter():
+        summary = evolgen.evolve(
+            seeds=source, out=folder / "out.jsonl", store=folder / "store.sqlite", model="m", base_url=url, rounds=1,
+            concurrency=concurrency, observer=watch,
+        )  # fmt: skip
     total = time.perf_counter() - started
     return figures_of(started, times, summary.requests) | {"replayed": summary.replayed, "total": total}
 
@@ -166,7 +168,7 @@ def evolgen_run(url: str, seeds: int, concurrency: int, folder: Path) -> Figures
 def respond_run(url: str, prompts: int, concurrency: int, folder: Path) -> Figures:
     """What `evolgen respond` does, one call a prompt."""
     import evolgen
-    from evolgen.engine.events import Event, Failed, Stored
+    from evolgen.events import Event, Failed, Stored
 
     started = time.perf_counter()
     times: list[float] = []

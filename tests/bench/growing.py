@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import evolgen
-from evolgen.engine.events import Asked, Committed, Event, Stored
+from evolgen.events import Asked, Committed, Event, Stored
 from evolgen.report.summary import Summary
 from tests.bench.engine import measure, report
 from tests.bench.server import running

@@ -5,19 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evolgen.config import (
-    Config,
-    DecontaminateConfig,
-    DedupeConfig,
-    EvolveConfig,
-    FilterConfig,
-    RespondConfig,
-    SelfInstructConfig,
-    Settings,
-)
+from evolgen.commands import COMMANDS
+from evolgen.commands.command import Command
+from evolgen.config import Config, Settings
 from tests.conftest import ROOT, rows
 from tests.program import Done, evolgen
 from tests.teacher import Teacher
@@ -160,6 +154,35 @@ def test_wrong_input_is_one_clear_sentence_and_exit_2(arguments: list[str], prob
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        (["respond", "seeds.txt"], ["--judge-model", "--seed", "--prompts"]),
+        (["self-instruct", "seeds.txt", "-n", "5", "--style", "alpaca"], ["--answer-model", "--judge-model", "--lag"]),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(command: list[str], flags: list[str]) -> None:
+    for flag in flags:
+        done = evolgen(*command, "-o", "out.jsonl", "--model", "scripted:script.jsonl", flag, "5")
+        assert done.returncode == 2
+        assert "No such option" in done.stderr or "it would do nothing: the style alpaca" in done.stderr
+    assert not list(Path().glob("out*"))
+
+
+def test_what_a_chain_shares_may_be_of_no_use_to_a_stage() -> None:
+    Path("recipe.toml").write_text(
+        'out = "o.jsonl"\nmodel = "scripted:script.jsonl"\njudge_model = "scripted:script.jsonl"\n'
+        '[self-instruct]\nseeds = "tasks.jsonl"\nstyle = "alpaca"\nn = 1\n[evolve]\nrounds = 1\n'
+    )
+    Path("tasks.jsonl").write_text('{"instruction": "Name a river.", "output": "Po"}\n')
+    task = '{\\"instruction\\": \\"Tell me why rivers bend.\\", \\"input\\": \\"\\", \\"output\\": \\"They do.\\"}'
+    Path("script.jsonl").write_text(
+        f'{{"match": "write tasks", "answer": "{{\\"tasks\\": [{task}]}}"}}\n' + SCRIPT.strip() + "\n"
+    )
+    done = evolgen("run", "recipe.toml")
+    assert done.returncode == 0, done.stderr
+
+
 def test_base_url_without_model_is_exit_2() -> None:
     done = evolgen("evolve", "seeds.txt", "-o", "out.jsonl", "--base-url", "http://127.0.0.1:9/v1")
     assert done.returncode == 2
@@ -219,28 +242,23 @@ def test_a_wrong_recipe_is_exit_2(recipe: str, problem: str) -> None:
     assert (done.returncode, problem in done.stderr) == (2, True), done.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "config", "page"),
-    [
-        ("evolve", EvolveConfig, "evolve"),
-        ("self-instruct", SelfInstructConfig, "self-instruct"),
-        ("respond", RespondConfig, "respond"),
-        ("filter", FilterConfig, "curate"),
-        ("dedupe", DedupeConfig, "curate"),
-        ("decontaminate", DecontaminateConfig, "curate"),
-    ],
-)
-def test_every_setting_is_a_flag_and_is_documented(command: str, config: type[Config], page: str) -> None:
-    help = evolgen(command, "--help").stdout
+PAGES = {"evolve": "evolve", "self-instruct": "self-instruct", "respond": "respond", "run": "recipes"}
+"""Where the flags of a command are explained; those of the others are on the page on curating."""
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_every_setting_is_a_flag_and_is_documented(command: Command[Any]) -> None:
+    help, config = evolgen(command.name, "--help").stdout, command.config
+    page = PAGES.get(command.name, "curate")
     pages = (page, "teachers") if issubclass(config, Settings) else (page,)
     docs = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in pages)
     for name in config.model_fields:
-        if name in ("seeds", "inputs"):
+        if name == command.reads:
             continue
         flag = "-n" if name == "n" else f"--{name.replace('_', '-')}"
         assert re.search(rf"(^|\W){flag}\b", help), flag
         assert re.search(rf"`(-o`, `)?{flag}\b", docs), f"docs/{'.md, docs/'.join(pages)}.md does not explain {flag}"
-    assert set(Config.model_fields) < set(config.model_fields)
+    assert set(Config.model_fields) < set(config.model_fields) or command.name == "run"
 
 
 def test_curating_shows_counts_and_files() -> None:

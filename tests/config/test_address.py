@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import evolgen
-from evolgen.config import RespondConfig
 from evolgen.config.address import OPENAI, Address
 from evolgen.config.environment import api_key, default_address
+from evolgen.config.respond import RespondConfig
 from evolgen.errors import UsageError
 from tests import program
 

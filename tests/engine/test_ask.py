@@ -13,7 +13,6 @@ from evolgen.backends import Embeddings, Limits, Response, Teacher
 from evolgen.backends.scripted import response
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.budget import Spending
-from evolgen.engine.events import Event, Failed, StopRequested, Tally
 from evolgen.errors import (
     BudgetReached,
     ConnectionFailed,
@@ -25,7 +24,9 @@ from evolgen.errors import (
     Unanswered,
     Unreachable,
 )
+from evolgen.events import Event, Failed, StopRequested
 from evolgen.pauses import Backoff
+from evolgen.report.tally import Tally
 from evolgen.store import Store, Stored
 
 pytestmark = pytest.mark.anyio
@@ -65,6 +66,11 @@ def asker(backend: Fake, store: Any, events: list[Event] | None = None, concurre
     roles: dict[Any, Teacher] = dict.fromkeys(("evolve", "answer", "judge"), teacher)
     settings: dict[str, Any] = {"attempts": 3, "backoff": QUICK} | limits
     return Asker(store, roles, (events if events is not None else []).append, **settings)
+
+
+def reason(engine: Asker) -> object:
+    """What an asker ended by."""
+    return engine.ending and engine.ending.reason
 
 
 def ask_for(text: str = "q", **more: Any) -> Request:
@@ -142,16 +148,17 @@ async def test_a_refused_question_is_not_asked_twice(store: Store) -> None:
     assert backend.calls == 1
 
 
-@pytest.mark.parametrize(("answers_before", "exit_code"), [(0, 2), (1, 3)])
-async def test_denial_stops_the_run(store: Store, answers_before: int, exit_code: int) -> None:
+@pytest.mark.parametrize(("answers_before", "resumable"), [(0, False), (1, True)])
+async def test_denial_stops_the_run(store: Store, answers_before: int, resumable: bool) -> None:
     backend = Fake(*[response("ok")] * answers_before, Denied("denied", "bad key"))
     engine = asker(backend, store)
     for i in range(answers_before):
         await engine.ask(0, ask_for(str(i)))
     with pytest.raises(Halt):
         await engine.ask(0, ask_for())
-    assert isinstance(engine.stopped, Denied)
-    assert engine.stopped.exit_code == exit_code
+    assert isinstance(reason(engine), Denied)
+    assert engine.ending is not None
+    assert engine.ending.resumable is resumable
 
 
 async def test_a_budget_is_never_passed(store: Store) -> None:
@@ -161,7 +168,7 @@ async def test_a_budget_is_never_passed(store: Store) -> None:
     outcomes = await asyncio.gather(*(engine.ask(i, ask_for(str(i))) for i in range(6)), return_exceptions=True)
     assert backend.calls == 3
     assert sum(isinstance(outcome, Halt) for outcome in outcomes) == 3
-    assert isinstance(engine.stopped, BudgetReached)
+    assert isinstance(reason(engine), BudgetReached)
     assert sum(isinstance(event, StopRequested) for event in events) == 1
 
 
@@ -195,14 +202,14 @@ async def test_offline_asks_nothing(store: Store) -> None:
     with pytest.raises(Halt):
         await engine.ask(0, ask_for())
     assert backend.calls == 0
-    assert isinstance(engine.stopped, NotStored)
+    assert isinstance(reason(engine), NotStored)
 
 
 async def test_a_silent_teacher_stops_the_run_and_rejects_nothing(store: Store) -> None:
     engine = asker(Fake(ConnectionFailed("connection", "refused")), store, patience=0.05)
     with pytest.raises(Halt):
         await asyncio.wait_for(engine.ask(0, ask_for()), 30)
-    assert isinstance(engine.stopped, Unreachable)
+    assert isinstance(reason(engine), Unreachable)
 
 
 async def test_a_teacher_that_was_never_there_is_given_up_in_time_whatever_the_pauses(store: Store) -> None:
@@ -212,7 +219,7 @@ async def test_a_teacher_that_was_never_there_is_given_up_in_time_whatever_the_p
     with pytest.raises(Halt):
         await asyncio.wait_for(engine.ask(0, ask_for()), 30)
     assert 0.3 <= asyncio.get_running_loop().time() - began < 5
-    assert isinstance(engine.stopped, Unreachable)
+    assert isinstance(reason(engine), Unreachable)
 
 
 async def test_a_question_that_breaks_the_connection_costs_its_own_row_alone(store: Store) -> None:
@@ -229,7 +236,7 @@ async def test_a_question_that_breaks_the_connection_costs_its_own_row_alone(sto
         await engine.ask(1, ask_for(str(number)))
     with pytest.raises(ConnectionFailed):
         await asyncio.wait_for(poison, 30)
-    assert engine.stopped is None
+    assert engine.ending is None
 
 
 async def test_a_store_that_can_not_be_written_stops_the_run_resumably() -> None:
@@ -243,8 +250,9 @@ async def test_a_store_that_can_not_be_written_stops_the_run_resumably() -> None
     engine = asker(Fake(response("ok")), Full())
     with pytest.raises(Halt):
         await engine.ask(0, ask_for())
-    assert isinstance(engine.stopped, StoreError)
-    assert engine.stopped.exit_code == 3
+    assert isinstance(reason(engine), StoreError)
+    assert engine.ending is not None
+    assert engine.ending.resumable
 
 
 async def test_free_slots_go_to_the_lowest_position_first(store: Store) -> None:

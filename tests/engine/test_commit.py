@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from evolgen.engine.commit import Committer, KnownQuestions
-from evolgen.engine.events import Event
 from evolgen.engine.output import Output
 from evolgen.errors import UsageError
+from evolgen.events import Event
 from evolgen.records import Provenance, Record, Rejection, Seed, record_id
 from tests.conftest import rows
 

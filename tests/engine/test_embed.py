@@ -23,9 +23,11 @@ from evolgen.config import Endpoint
 from evolgen.engine.ask import Asker, Halt
 from evolgen.engine.budget import Spending
 from evolgen.engine.embed import TEXTS, Embedded, embed, embed_all
-from evolgen.engine.events import Asked, Event, Failed, StopRequested, Tally
-from evolgen.errors import BudgetReached, Denied, NotStored, Refused, StoreError, Unanswered, UsageError
+from evolgen.engine.ending import DONE
+from evolgen.errors import BudgetReached, Denied, NotStored, Refused, Stopped, StoreError, Unanswered, UsageError
+from evolgen.events import Asked, Event, Failed, StopRequested
 from evolgen.pauses import Backoff
+from evolgen.report.tally import Tally
 from evolgen.store import Store, Stored
 from tests.teacher import Body, Teacher, embeddings, refusal, vector_of
 
@@ -268,7 +270,7 @@ async def test_denial_stops_at_once(teacher: Teacher, store: Store) -> None:
     teacher.reply = refusing("a", status=401, message="bad key")
     with pytest.raises(Denied) as caught:
         await run(teacher, store, ["a"])
-    assert caught.value.exit_code == 2
+    assert not isinstance(caught.value, Stopped)
 
 
 async def test_vectors_of_different_lengths_are_an_error(teacher: Teacher, store: Store) -> None:
@@ -290,9 +292,8 @@ async def test_a_store_that_can_not_be_written_stops_the_run_resumably(teacher: 
         def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
             raise StoreError("the disk is full")
 
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(Stopped, match="the disk is full"):
         await run(teacher, Full(), numbered(3))  # type: ignore[arg-type]
-    assert caught.value.exit_code == 3
 
 
 async def test_a_pipeline_hears_of_each_text_and_is_halted(teacher: Teacher, store: Store) -> None:
@@ -300,7 +301,7 @@ async def test_a_pipeline_hears_of_each_text_and_is_halted(teacher: Teacher, sto
     async with asking(teacher, store) as asker:
         await embed(asker, ["a", "b", "a"], heard.__setitem__)
         assert list(heard) == ["a", "b"]
-        asker.halt()
+        asker.end(DONE)
         await embed(asker, ["b"], heard.__setitem__)
         with pytest.raises(Halt):
             await embed(asker, ["c"], heard.__setitem__)

@@ -15,10 +15,10 @@ from evolgen.asking import Request
 from evolgen.backends import Embeddings, Limits, Response, Teacher
 from evolgen.backends.scripted import response
 from evolgen.engine.ask import Asker, Halt
-from evolgen.engine.events import Event, Notice
 from evolgen.engine.fleet import Fleet
 from evolgen.engine.replica import Replica
 from evolgen.errors import BudgetReached, ConnectionFailed, Unanswered, Unreachable
+from evolgen.events import Event, Notice
 from evolgen.pauses import Backoff
 from evolgen.store import Store
 
@@ -118,8 +118,9 @@ async def test_a_teacher_that_stays_away_stops_the_run_after_give_up(tmp_path: P
     endpoint.error = ConnectionFailed("connection", "refused")
     outcomes = await asyncio.wait_for(ask_all(engine, 20), 60)
     assert all(isinstance(outcome, Halt) for outcome in outcomes)
-    assert isinstance(engine.stopped, Unreachable)
-    assert "0.3 s" in str(engine.stopped)
+    assert engine.ending is not None
+    assert isinstance(engine.ending.reason, Unreachable)
+    assert "0.3 s" in str(engine.ending.reason)
 
 
 async def test_a_retry_after_beyond_give_up_stops_the_run(tmp_path: Path) -> None:
@@ -127,9 +128,10 @@ async def test_a_retry_after_beyond_give_up_stops_the_run(tmp_path: Path) -> Non
     endpoint.error = Unanswered("rate_limited", "quota for today is used up", retry_after=7200.0)
     engine = asker(tmp_path, endpoint, give_up=1800.0)
     assert all(isinstance(outcome, Halt) for outcome in await ask_all(engine, 10))
-    assert isinstance(engine.stopped, Unreachable)
-    assert "2.0 h" in str(engine.stopped)
-    assert "--give-up 30 min" in str(engine.stopped)
+    assert engine.ending is not None
+    assert isinstance(engine.ending.reason, Unreachable)
+    assert "2.0 h" in str(engine.ending.reason)
+    assert "--give-up 30 min" in str(engine.ending.reason)
 
 
 async def test_a_stop_frees_all_that_wait(tmp_path: Path) -> None:

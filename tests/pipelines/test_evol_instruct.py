@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from evolgen.asking import Answer, Request
+from evolgen.config.evolve import EvolveConfig
 from evolgen.errors import Refused, TeacherError, Unanswered, UsageError
-from evolgen.pipelines.evol_instruct import DATA_FORMATS, Visit, evolve, make_plan
+from evolgen.pipelines.evol_instruct import DATA_FORMATS, Templates, Visit, draw_operator, evolve, load
 from evolgen.prompts import PromptLibrary
 from evolgen.records import Record, Seed
 from tests.pipelines.asking import Replies, answer, asking
@@ -19,9 +20,15 @@ OPERATORS = ["add_constraints", "breadth", "complicate_input", "concretize", "de
 SEED = Seed(instruction="Name a river.")
 
 
-def plan(**settings: Any) -> Any:
-    defaults: dict[str, Any] = {"weights": None, "rounds": 1, "seed": 0, "include_seeds": False, "max_tokens": 50}
-    return make_plan(PromptLibrary(settings.pop("prompts", None)), **(defaults | settings))
+def loaded(**settings: Any) -> tuple[EvolveConfig, Templates]:
+    """Settings and their templates."""
+    defaults: dict[str, Any] = {"seeds": ["-"], "out": "o.jsonl", "rounds": 1, "max_tokens": 50}
+    config = EvolveConfig(**(defaults | settings))
+    return config, load(config, PromptLibrary(config.prompts))
+
+
+def drawn(visit: Visit, round: int, **settings: Any) -> str:
+    return draw_operator(visit, round, *loaded(**settings)).name
 
 
 def run(replies: Replies, visit: Visit | None = None, **settings: Any) -> tuple[list[Record], list[Request]]:
@@ -29,7 +36,7 @@ def run(replies: Replies, visit: Visit | None = None, **settings: Any) -> tuple[
     ask, asked = asking(replies)
 
     async def collect() -> list[Record]:
-        return [row async for row in evolve(visit or Visit(SEED), ask, plan(**settings))]
+        return [row async for row in evolve(visit or Visit(SEED), ask, *loaded(**settings))]
 
     return asyncio.run(collect()), asked
 
@@ -50,7 +57,7 @@ def but(**replies: str | Answer | TeacherError) -> Replies:
 
 
 def test_a_round_evolves_judges_and_answers() -> None:
-    (row,), asked = run(good, weights={"deepen": 1.0})
+    (row,), asked = run(good, operators={"deepen": 1.0})
     assert [request.role for request in asked] == ["evolve", "judge", "answer"]
     assert (row.instruction, row.output) == ("Name a river. And why?", "The Danube, because it is long.")
     assert row.rejection is None
@@ -62,7 +69,7 @@ def test_a_round_evolves_judges_and_answers() -> None:
 
 
 def test_rounds_build_on_each_other() -> None:
-    rows, _ = run(good, weights={"deepen": 1.0}, rounds=4)
+    rows, _ = run(good, operators={"deepen": 1.0}, rounds=4)
     assert [row.provenance.round for row in rows] == [1, 2, 3, 4]
     assert rows[3].instruction == "Name a river." + " And why?" * 4
     assert [row.provenance.parents[0] for row in rows] == [SEED.id, *(row.id for row in rows[:3])]
@@ -90,7 +97,7 @@ def test_rounds_build_on_each_other() -> None:
     ],
 )
 def test_each_way_to_fail_is_a_rejection_with_its_rule(replies: Replies, stage: str, rule: str, asked: int) -> None:
-    (row,), requests = run(replies, weights={"deepen": 1.0})
+    (row,), requests = run(replies, operators={"deepen": 1.0})
     assert row.rejection is not None
     assert (row.rejection.stage, row.rejection.rule) == (stage, rule)
     assert row.rejection.reason
@@ -137,7 +144,7 @@ def test_a_failed_evolution_gives_its_parent_back_and_is_asked_anew() -> None:
     def reply(request: Request) -> str:
         return next(replies) if request.role == "evolve" else good(request)
 
-    rows, asked = run(reply, weights={"deepen": 1.0}, rounds=3, no_rule=["equal"])
+    rows, asked = run(reply, operators={"deepen": 1.0}, rounds=3, no_rule=["equal"])
     evolving = [request for request in asked if request.role == "evolve"]
     assert [row.rejection is None for row in rows] == [False, True, True]
     assert evolving[0].messages == evolving[1].messages
@@ -164,35 +171,35 @@ def test_seeds_are_answered_on_the_first_visit_only() -> None:
 
 def test_an_input_goes_along_and_comes_back_apart() -> None:
     seed = Seed(instruction="Sort these.", input="3 1 2")
-    (row,), asked = run(good, Visit(seed), weights={"deepen": 1.0})
+    (row,), asked = run(good, Visit(seed), operators={"deepen": 1.0})
     assert asked[0].messages[-1][1].endswith("Sort these.\n\n### Input:\n3 1 2")
     assert (row.instruction, row.input) == ("Sort these.", "3 1 2 And why?")
     assert asked[2].messages[-1][1] == "Sort these.\n\n3 1 2 And why?"
 
 
 def test_operators_are_drawn_uniformly_and_by_weight() -> None:
-    every = plan()
+    every = loaded()
     visits = [Visit(Seed(instruction=f"seed {i}")) for i in range(3000)]
-    drawn = Counter(every.draw_operator(visit, round).name for visit in visits for round in (1, 2))
-    assert sorted(drawn) == OPERATORS
-    assert all(850 < count < 1150 for count in drawn.values())
-    weighted = plan(weights={"deepen": 3.0, "breadth": 1.0})
-    drawn = Counter(weighted.draw_operator(visit, 1).name for visit in visits)
-    assert 2100 < drawn["deepen"] < 2400
+    counts = Counter(draw_operator(visit, round, *every).name for visit in visits for round in (1, 2))
+    assert sorted(counts) == OPERATORS
+    assert all(850 < count < 1150 for count in counts.values())
+    weighted = loaded(operators={"deepen": 3.0, "breadth": 1.0})
+    counts = Counter(draw_operator(visit, 1, *weighted).name for visit in visits)
+    assert 2100 < counts["deepen"] < 2400
 
 
 def test_the_order_in_which_operators_are_named_decides_nothing() -> None:
-    one, other = plan(weights={"deepen": 1.0, "breadth": 2.0}), plan(weights={"breadth": 2.0, "deepen": 1.0})
+    one, other = loaded(operators={"deepen": 1.0, "breadth": 2.0}), loaded(operators={"breadth": 2.0, "deepen": 1.0})
     visits = [Visit(Seed(instruction=f"seed {i}")) for i in range(50)]
-    assert [one.draw_operator(v, 1) for v in visits] == [other.draw_operator(v, 1) for v in visits]
+    assert [draw_operator(v, 1, *one) for v in visits] == [draw_operator(v, 1, *other) for v in visits]
 
 
 def test_draws_depend_on_the_lineage_and_not_on_its_place() -> None:
-    every = plan()
+    every = loaded()
 
     def draws(seeds: Sequence[Seed]) -> dict[str, list[str]]:
         return {
-            f"{seed.instruction}{seed.occurrence}": [every.draw_operator(Visit(seed), r).name for r in range(1, 9)]
+            f"{seed.instruction}{seed.occurrence}": [draw_operator(Visit(seed), r, *every).name for r in range(1, 9)]
             for seed in seeds
         }
 
@@ -202,13 +209,14 @@ def test_draws_depend_on_the_lineage_and_not_on_its_place() -> None:
     assert {name: after[name] for name in before} == before
     twice = draws([seeds[0], Seed(instruction="a", occurrence=1)])
     assert twice["a0"] != twice["a1"]
-    assert plan(seed=1).draw(Visit(seeds[0]), 1, "operator") != every.draw(Visit(seeds[0]), 1, "operator")
+    others = [drawn(Visit(seeds[0]), round, seed=1) for round in range(1, 9)]
+    assert others != before["a0"]
 
 
 def test_complicated_inputs_name_a_kind_of_data() -> None:
     kinds = set()
     for number in range(60):
-        _, asked = run(good, Visit(Seed(instruction=f"Task {number}")), weights={"complicate_input": 1.0})
+        _, asked = run(good, Visit(Seed(instruction=f"Task {number}")), operators={"complicate_input": 1.0})
         kinds.add(asked[0].messages[-1][1].split("\n")[0].removeprefix("Add data to this instruction. Kind of data: "))
     assert kinds == set(DATA_FORMATS)
 
@@ -216,7 +224,7 @@ def test_complicated_inputs_name_a_kind_of_data() -> None:
 def test_static_text_comes_first_in_every_prompt() -> None:
     """All requests of one template share everything but the last message, so that servers can cache it."""
     for operator in OPERATORS:
-        prompts = [run(good, Visit(Seed(instruction=text)), weights={operator: 1.0})[1] for text in ("One.", "Two.")]
+        prompts = [run(good, Visit(Seed(instruction=text)), operators={operator: 1.0})[1] for text in ("One.", "Two.")]
         assert prompts[0][0].messages[:-1] == prompts[1][0].messages[:-1]
         assert len(prompts[0][0].messages) > 5, "few-shot examples"
 
@@ -226,16 +234,16 @@ def test_a_template_in_the_users_folder_is_a_new_operator(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     (folder / "simplify.txt").write_text("=== user\nMake this simpler:\n{instruction}\n")
     (folder / "deepen.txt").write_text("=== user\nMine:\n{instruction}\n")
-    (row,), asked = run(good, weights={"simplify": 1.0}, prompts=tmp_path / "mine")
+    (row,), asked = run(good, operators={"simplify": 1.0}, prompts=tmp_path / "mine")
     assert row.provenance.operator == "simplify"
     assert asked[0].messages == (("user", "Make this simpler:\nName a river."),)
-    _, asked = run(good, weights={"deepen": 1.0}, prompts=tmp_path / "mine")
+    _, asked = run(good, operators={"deepen": 1.0}, prompts=tmp_path / "mine")
     assert asked[0].messages == (("user", "Mine:\nName a river."),)
 
 
 def test_wrong_operators_and_templates_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean deepen"):
-        plan(weights={"deepn": 1.0})
+        loaded(operators={"deepn": 1.0})
     folder = tmp_path / "evol_instruct"
     folder.mkdir()
     for text, problem in [
@@ -245,4 +253,4 @@ def test_wrong_operators_and_templates_are_usage_errors(tmp_path: Path) -> None:
     ]:
         (folder / "deepen.txt").write_text(text)
         with pytest.raises(UsageError, match=problem):
-            plan(weights={"deepen": 1.0}, prompts=tmp_path)
+            loaded(operators={"deepen": 1.0}, prompts=tmp_path)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from evolgen.asking import Answer, Request
+from evolgen.config.self_instruct import SelfInstructConfig
 from evolgen.curate.filters.selection import select
 from evolgen.curate.novelty import NoveltyIndex
 from evolgen.curate.tokens import unicode_tokens
 from evolgen.errors import Refused, TeacherError, Unanswered
 from evolgen.pipelines.pool import Pool
-from evolgen.pipelines.self_instruct import grow, make_plan
+from evolgen.pipelines.self_instruct import Stages, grow, load
 from evolgen.prompts import PromptLibrary
 from evolgen.records import Record, Seed, record_id
 from tests.pipelines.asking import Replies, answer, asking
@@ -56,17 +57,23 @@ def but(**replies: str | Answer | TeacherError) -> Replies:
     return lambda request: replies.get(request.role, good(request))
 
 
+def loaded(no_rule: tuple[str, ...] = (), **settings: Any) -> tuple[SelfInstructConfig, Stages]:
+    """Settings and what is asked with them."""
+    defaults: dict[str, Any] = {"seeds": ["-"], "out": "o.jsonl", "n": 5, "max_tokens": 50}
+    config = SelfInstructConfig(**(defaults | settings))
+    return config, load(config, PromptLibrary(), select(["self-instruct"], no_rule=no_rule))
+
+
 def run(
     replies: Replies, *numbers: int, seeds: list[Seed] = SEEDS, no_rule: tuple[str, ...] = (), **settings: Any
 ) -> tuple[list[Record], list[Request]]:
     """Some requests, side by side; returns their rows in order, and what was asked."""
     ask, asked = asking(replies)
-    rules = select(["self-instruct"], no_rule=no_rule)
-    plan = make_plan(PromptLibrary(), rules=rules, **({"lag": 512, "seed": 0, "max_tokens": 50} | settings))
+    config, stages = loaded(no_rule, **settings)
     pool = Pool(seeds, NoveltyIndex(0.7, unicode_tokens), seed=0)
 
     async def lineage(number: int) -> list[Record]:
-        return [row async for row in grow(number, ask, plan, pool)]
+        return [row async for row in grow(number, ask, config, stages, pool)]
 
     async def collect() -> list[Record]:
         return [row for rows in await asyncio.gather(*map(lineage, numbers or (0,))) for row in rows]
@@ -267,11 +274,11 @@ def test_a_halt_in_one_task_lets_the_others_finish_and_keeps_the_rows_before_it(
             raise Halt
         return answer(good(request))
 
-    plan = make_plan(PromptLibrary(), rules=select(["self-instruct"]), lag=9, seed=0, max_tokens=50)
+    config, stages = loaded(lag=9)
     rows: list[Record] = []
 
     async def collect() -> None:
-        async for row in grow(0, ask, plan, Pool(SEEDS, NoveltyIndex(0.7, unicode_tokens), seed=0)):
+        async for row in grow(0, ask, config, stages, Pool(SEEDS, NoveltyIndex(0.7, unicode_tokens), seed=0)):
             rows.append(row)
 
     with pytest.raises(Halt):

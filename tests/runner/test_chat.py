@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from evolgen.api.chatting import open_chat
 from evolgen.cli.chat import _command, _turn
+from evolgen.commands.chatting import open_chat
 from evolgen.errors import EvolgenError, UsageError
 from evolgen.runner.chat import Chat
 from tests.conftest import rows

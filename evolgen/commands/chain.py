@@ -1,0 +1,205 @@
+"""A recipe of several commands: one after the other, each on what the one before it gave, as one run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evolgen.commands.command import Command, Means, Work
+from evolgen.commands.common import Watch, refuse_reading_what_is_written
+from evolgen.commands.recipes import Recipe
+from evolgen.config import Endpoint, configured
+from evolgen.engine.output import Output, OutputFiles
+from evolgen.errors import UsageError
+from evolgen.events import Notice
+from evolgen.formats.rows import check_readable
+from evolgen.report.summary import Summary, Tokens
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of a chain, with all its settings."""
+
+    number: int
+    command: Command[Any]
+    config: Any
+
+    @property
+    def name(self) -> str:
+        return f"{self.number}-{self.command.name}"
+
+    @property
+    def files(self) -> OutputFiles:
+        return OutputFiles(self.config.out)
+
+
+def prepare_chain(recipe: Recipe, means: Means) -> Work:
+    """The work of a chain; raises UsageError for what is wrong in any of its stages, before the first begins."""
+    stages = plan_stages(recipe, means.commands)
+    if any(getattr(stage.config, "estimate", False) for stage in stages):
+        raise UsageError(
+            f"{recipe.path}: estimate: a chain can't be estimated, for each stage needs what the one before gave"
+        )
+    sources = list(_sources(stages))
+    out = _out(recipe)
+    refuse_reading_what_is_written(sources, out)
+    made = {stage.files.accepted for stage in stages}
+    check_readable(source for source in sources if isinstance(source, dict) or Path(source) not in made)
+    output = Output(out, force=bool(recipe.shared.get("force")))
+    return lambda: _run_chain(recipe, stages, output, means)
+
+
+def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: Means) -> Summary:
+    started = time.time()
+    watch = Watch(means)
+    done: list[Summary] = []
+    with contextlib.closing(output):
+        for stage in stages:
+            what = f"stage {stage.number} of {len(stages)}, {stage.command.name}"
+            watch(Notice(what))
+            config = _with_budget(stage.config, recipe, done)
+            work = stage.command.prepare(config, replace(means, name=stage.command.name, stage=stage.name))
+            done.append(work())
+            if not done[-1].complete:
+                return _summary(output.files, done, started, stopped=f"{what}: {done[-1].stopped}")
+            if not done[-1].accepted and stage is not stages[-1]:
+                rules = ", ".join(f"{rule} {count}" for rule, count in done[-1].by_rule.items())
+                nothing = f"{what}: it accepted no row ({rules}), so the next stage has nothing to work on"
+                return _summary(output.files, done, started, stopped=nothing)
+        for stage in stages:
+            for line in _lines(stage.files.rejected):
+                output.write_line(line, accepted=False)
+        for line in _lines(stages[-1].files.accepted):
+            output.write_line(line, accepted=True)
+        summary = _summary(output.files, done, started)
+        told = [json.loads(stage.files.manifest.read_text("utf-8")) for stage in stages]
+        output.publish(summary.model_dump(mode="json") | {"stages": told})
+    return summary
+
+
+def _out(recipe: Recipe) -> Path:
+    out = recipe.shared.get("out")
+    if not isinstance(out, str) or not out:
+        raise UsageError(f"{recipe.path}: a recipe of several commands says at its top where its rows go: out = ...")
+    return Path(out)
+
+
+def plan_stages(recipe: Recipe, commands: Mapping[str, Command[Any]]) -> list[Stage]:
+    """The commands of a chain, each reading what the one before it writes unless it says otherwise.
+
+    Raises UsageError for settings that are wrong, of whichever stage.
+    """
+    folder = OutputFiles(_out(recipe)).stages
+    known = {name for command in recipe.tables for name in commands[command].config.model_fields}
+    for name in recipe.shared:
+        if name not in known:
+            raise UsageError(f"{recipe.path}: {name}: none of its commands has such a setting")
+    stages: list[Stage] = []
+    for number, (name, settings) in enumerate(recipe.tables.items(), start=1):
+        command = commands[name]
+        if "out" in settings:
+            raise UsageError(f"{recipe.path}: [{name}] out: in a chain it stands at the top, and belongs to its end")
+        unused = command.config.unused(settings)
+        shared = {
+            key: value
+            for key, value in recipe.shared.items()
+            if key in command.config.model_fields and key not in unused
+        }
+        before = {command.reads: stages[-1].files.accepted} if stages else {}
+        written = {"out": folder / f"{number}-{name}.jsonl", "force": True}
+        try:
+            config = configured(command.config, before | shared | settings | written)
+            command.check(config)
+        except UsageError as error:
+            raise UsageError(f"{recipe.path}: [{name}] {error}") from error
+        stages.append(Stage(number, command, config))
+    return stages
+
+
+def _sources(stages: Sequence[Stage]) -> Iterator[Any]:
+    for stage in stages:
+        yield from getattr(stage.config, stage.command.reads)
+        yield from getattr(stage.config, "against", ())
+
+
+def _with_budget(config: Any, recipe: Recipe, done: Sequence[Summary]) -> Any:
+    """The settings of a stage, with what earlier stages left of the budgets that all share."""
+    if not isinstance(config, Endpoint):
+        return config
+    spent: dict[str, float] = {
+        "max_requests": sum(summary.requests for summary in done),
+        "max_total_tokens": sum(summary.tokens.total for summary in done),
+        "max_usd": sum(summary.cost_usd or 0.0 for summary in done),
+    }
+    left = {
+        name: max(0, budget - spent[name])
+        for name in spent
+        if (budget := recipe.shared.get(name)) is not None and getattr(config, name) == budget
+    }
+    return config.model_copy(update=left)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file
+
+
+def _summary(files: OutputFiles, done: Sequence[Summary], started: float, stopped: str | None = None) -> Summary:
+    """The numbers of a whole chain; each row that a stage rejected, and what its end accepted, is a candidate."""
+    rejected = sum(stage.rejected for stage in done)
+    accepted = done[-1].accepted
+    seconds = time.time() - started
+    oldest = [stage.oldest_replayed for stage in done if stage.oldest_replayed is not None]
+    return done[-1].model_copy(
+        update={
+            "command": "run",
+            "pipeline": "chain",
+            "out": files.accepted,
+            "rejected_out": files.rejected,
+            "manifest": files.manifest,
+            "published": stopped is None,
+            "complete": stopped is None,
+            "stopped": stopped,
+            "candidates": accepted + rejected,
+            "parsed": accepted + rejected - sum(stage.candidates - stage.parsed for stage in done),
+            "accepted": accepted,
+            "rejected": rejected,
+            "by_stage": _added(stage.by_stage for stage in done),
+            "by_rule": _added(stage.by_rule for stage in done),
+            "failed_calls": _added(stage.failed_calls for stage in done),
+            "tokens": Tokens(**_added(stage.tokens.model_dump() for stage in done)),
+            **{
+                name: sum(getattr(stage, name) for stage in done)
+                for name in ("no_verdict", "masked", "requests", "replayed", "surplus")
+            },
+            "oldest_replayed": min(oldest, default=None),
+            "store": next((stage.store for stage in done if stage.store is not None), None),
+            **_costs(done, accepted),
+            "seconds": round(seconds, 3),
+            "rows_per_second": round((accepted + rejected) / max(seconds, 0.001), 1),
+            "stages": tuple(done),
+        }
+    )
+
+
+def _costs(done: Sequence[Summary], accepted: int) -> dict[str, Any]:
+    asked = {f"{number}-{stage.pipeline}": stage.cost_usd for number, stage in enumerate(done, start=1) if stage.store}
+    cost = None if None in asked.values() else sum(each or 0.0 for each in asked.values())
+    return {
+        "cost_usd": cost,
+        "costs_usd": asked,
+        "cost_per_row_usd": None if cost is None or not accepted else cost / accepted,
+    }
+
+
+def _added(counts: Any) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))

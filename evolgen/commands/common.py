@@ -1,0 +1,74 @@
+"""What all commands share: who watches, the manifest, files that must not be overwritten."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from evolgen.commands.command import Means
+from evolgen.engine.output import OutputFiles
+from evolgen.errors import UsageError
+from evolgen.events import Event, Observer
+from evolgen.report.summary import Summary
+from evolgen.report.tally import Tally
+
+TOLD_EVERY = 1024
+"""Rows between two words on how far a step has come."""
+
+
+class Watch:
+    """One observer for all who want to know what a command does: its tally first, the run's own at last."""
+
+    def __init__(self, means: Means) -> None:
+        self.started = time.time()
+        self.tally = Tally()
+        self._run = means.run
+        self._stage = means.stage
+        self._observers: list[Observer] = [self.tally]
+
+    def also(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def __call__(self, event: Event) -> None:
+        event.told_by(self._run.id, self._stage)
+        for observer in self._observers:
+            observer(event)
+        self._run.tell(event)
+
+
+def refuse_reading_what_is_written(sources: Iterable[Any], out: Path) -> None:
+    """Raise UsageError if a file that is read, under whatever name, is one that would be written."""
+    files = OutputFiles(out)
+    written = (files.accepted, files.rejected, files.manifest)
+    for source in sources:
+        if isinstance(source, dict) or str(source) == "-":
+            continue
+        if any(path.resolve() == Path(source).resolve() or _same_file(path, source) for path in written):
+            raise UsageError(f"{source}: it is read and would be overwritten by -o {out}; name another output")
+
+
+def _same_file(path: Path, other: str | Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def manifest(config: BaseModel, summary: Summary, started: float, packages: Iterable[str]) -> dict[str, Any]:
+    """What the manifest says beside the files' sha256: times and machine matters belong here, not in rows."""
+    return summary.model_dump(mode="json") | {
+        "config": config.model_dump(mode="json"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("evolgen", *packages)},
+        },
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,231 @@
+"""All rows of `dedupe`, outside memory, and what becomes of each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from evolgen.asking import Role
+from evolgen.backends import Teacher
+from evolgen.commands.asking import make_teachers, open_asker, prices_of
+from evolgen.commands.common import TOLD_EVERY
+from evolgen.commands.curate import Curation
+from evolgen.config.dedupe import DedupeConfig, DedupeMethod
+from evolgen.curate.dedupe import (
+    FIELD_END,
+    FINGERPRINT,
+    Duplicate,
+    Duplicates,
+    Method,
+    compared_text,
+    fingerprint,
+    near_by_exact,
+    near_by_rouge_l,
+)
+from evolgen.curate.minhash import derive_bands, near_by_minhash
+from evolgen.curate.neighbour import Neighbour
+from evolgen.curate.tokens import TOKENIZERS
+from evolgen.engine.embed import Embedded, embed_all
+from evolgen.engine.stopping import stopped_by
+from evolgen.errors import Interrupted, TeacherError
+from evolgen.events import Notice
+from evolgen.formats.rows import RawRow, loads
+from evolgen.formats.texts import id_of, texts_of
+from evolgen.records import MATCH_TEXT, Match, Rejection, Texts, printable
+from evolgen.spool import Lines, Spool
+
+CHEAPEST_FIRST: tuple[DedupeMethod, ...] = ("exact", "minhash", "rouge-l", "semantic")
+THRESHOLDS: dict[DedupeMethod, float] = {"minhash": 0.7, "rouge-l": 0.7, "semantic": 0.9}
+MEASURES = {"minhash": "Jaccard", "rouge-l": "ROUGE-L F1", "semantic": "cosine"}
+
+PLACE_END = b"\x00"
+"""Between a row's place and its line."""
+
+
+class DedupeRows:
+    """The rows of a dedupe by position: first those that stay whatever they are, then those of the input.
+
+    Memory is some 60 bytes a row and what the methods need; `close` gives back what lies on disk.
+    """
+
+    def __init__(self, config: DedupeConfig, curation: Curation) -> None:
+        self._config = config
+        self._curation = curation
+        self._field = config.field
+        self._by_fingerprint = "exact" in config.method
+        self._by_text = config.method != ("exact",)
+        self._looked_at = 0
+        self._lines = Lines()
+        self._texts = Lines()
+        self._fingerprints = bytearray()
+        self._lengths = array("q")
+        self._fixed = 0
+        self._rejected: Spool[tuple[RawRow, Rejection]] = Spool()
+        self._rejections: dict[int, int] = {}
+        self._failed: dict[int, TeacherError] = {}
+        self._facts: dict[str, Any] = {}
+        self._found = Duplicates(0)
+        self._match = lru_cache(4096)(self._make_match)
+
+    def __len__(self) -> int:
+        return len(self._lines) - self._fixed
+
+    def add(self, row: RawRow, texts: Texts, *, fixed: bool = False) -> None:
+        """Take a row in, with what it says; the fixed ones come first."""
+        self._fixed += fixed
+        text = compared_text(texts, self._field)
+        self._lines.append(row.place.encode("utf-8", "surrogateescape") + PLACE_END + row.as_line())
+        self._lengths.append(len(text.strip(FIELD_END)))
+        if self._by_fingerprint:
+            self._fingerprints += fingerprint(text)
+        if self._by_text:
+            self._texts.append(text.encode("utf-8", "surrogatepass"))
+
+    def reject(self, row: RawRow, rejection: Rejection) -> None:
+        """Take a row in that is no candidate for anything."""
+        self._rejections[len(self._lines)] = self._rejected.append((row, rejection))
+        self._lines.append(b"")
+        self._texts.append(b"")
+        self._lengths.append(0)
+        self._fingerprints += bytes(FINGERPRINT)
+
+    def dedupe(self) -> None:
+        """Run the methods, the cheapest first."""
+        self._found = Duplicates(len(self._lines))
+        order = array("q", (position for position in range(len(self._lines)) if position not in self._rejections))
+        if self._config.keep == "longest":
+            longest = sorted(order[self._fixed :], key=lambda position: (-self._lengths[position], position))
+            order = array("q", [*order[: self._fixed], *longest])
+        for name in CHEAPEST_FIRST:
+            if name not in self._config.method:
+                continue
+            if name == "exact":
+                self._facts[name] = {}
+                self._found.run(name, near_by_exact, self._fingerprint, order, self._fixed)
+            elif name == "semantic":
+                self._run_semantic(order)
+            else:
+                self._looked_at = 0
+                self._found.run(name, self._method(name), partial(self._told_text, name), order, self._fixed)
+
+    def outcome(self) -> Iterator[tuple[RawRow, Rejection | None]]:
+        """The rows of the input in their order, each with the reason why it goes, or None."""
+        found, rejections, failed = self._found, self._rejections, self._failed
+        for position, entry in enumerate(self._lines.after(self._fixed), start=self._fixed):
+            if rejections and (address := rejections.get(position)) is not None:
+                yield self._rejected[address]
+            elif (duplicate := found[position]) is not None:
+                yield _row(entry), self._rejection(duplicate)
+            elif failed and (error := failed.get(position)) is not None:
+                yield _row(entry), Rejection(stage="backend", rule=error.rule, reason=printable(str(error)))
+            else:
+                yield RawRow("", None, None, entry[entry.index(PLACE_END) + 1 :]), None
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the methods."""
+        return {"methods": self._facts, "compared_with": self._fixed}
+
+    def close(self) -> None:
+        self._lines.close()
+        self._texts.close()
+        self._rejected.clear()
+
+    def _method(self, name: DedupeMethod) -> Method[str]:
+        config = self._config
+        threshold, tokenizer = self._threshold(name), TOKENIZERS[config.tokenizer]
+        self._facts[name] = {"threshold": threshold, "tokenizer": config.tokenizer}
+        if name == "rouge-l":
+            return partial(near_by_rouge_l, threshold=threshold, tokenizer=tokenizer)
+        bands = derive_bands(threshold, config.permutations, config.bands)
+        self._facts[name] |= {"ngram": config.ngram, "bands": bands.bands, "rows": bands.rows}
+        self._facts[name] |= {"recall_at_threshold": round(bands.chance(threshold), 6)}
+        return partial(near_by_minhash, threshold=threshold, ngram=config.ngram, bands=bands, tokenizer=tokenizer)
+
+    def _run_semantic(self, order: Iterable[int]) -> None:
+        from evolgen.curate.semantic import near_by_vectors
+
+        alive = [position for position in order if self._found[position] is None and self._lengths[position]]
+        texts = [self._text(position).replace(FIELD_END, "\n\n").strip() for position in alive]
+        embedded = asyncio.run(_embed(self._config, texts, self._curation))
+        self._failed = {alive[number]: error for number, error in embedded.failed.items()}
+        vectors = embedded.vectors
+        if missing := sum(position < self._fixed for position in self._failed):
+            self._curation.watch(
+                Notice(f"{missing} rows of --against have no embedding: nothing is compared with them")
+            )
+        if self._failed:
+            import numpy as np
+
+            vectors = np.delete(vectors, list(embedded.failed), axis=0)
+            alive = [position for position in alive if position not in self._failed]
+        threshold = self._threshold("semantic")
+        self._facts["semantic"] = {"threshold": threshold, "dimensions": vectors.shape[1]}
+        fixed = sum(position < self._fixed for position in alive)
+
+        def near(positions: Iterable[int], *, fixed: int) -> Iterator[Neighbour | None]:
+            for number, found in enumerate(near_by_vectors(vectors, fixed=fixed, threshold=threshold)):
+                if not number % TOLD_EVERY:
+                    self._curation.tell("semantic", number, len(vectors))
+                yield found
+
+        self._found.run("semantic", near, int, alive, fixed)
+
+    def _threshold(self, name: DedupeMethod) -> float:
+        given = self._config.threshold
+        return given.get(name, given.get("", THRESHOLDS[name]))
+
+    def _fingerprint(self, position: int) -> bytes:
+        return bytes(self._fingerprints[FINGERPRINT * position : FINGERPRINT * (position + 1)])
+
+    def _text(self, position: int) -> str:
+        return self._texts[position].decode("utf-8", "surrogatepass")
+
+    def _told_text(self, name: str, position: int) -> str:
+        self._looked_at += 1
+        if not self._looked_at % TOLD_EVERY:
+            self._curation.tell(name, self._looked_at, len(self._lines))
+        return self._text(position)
+
+    def _rejection(self, found: Duplicate) -> Rejection:
+        match = self._match(found.neighbour.position).model_copy(update={"score": found.neighbour.score})
+        other = f"row {match.id}" if match.source == "out" else f"the row at {match.source}"
+        if found.method == "exact":
+            reason = f"the same text as {other}, after folding"
+        else:
+            threshold = self._facts[found.method]["threshold"]
+            measure = MEASURES[found.method]
+            reason = f"near to {other}: {measure} {match.score:.4g} is above {threshold:g}"
+        return Rejection(stage="dedupe", rule=found.method, reason=reason, match=match)
+
+    def _make_match(self, position: int) -> Match:
+        row = _row(self._lines[position])
+        texts = texts_of(row.value)
+        source = printable(row.place) if position < self._fixed else "out"
+        return Match(id=id_of(row.value, texts), source=source, text=printable(texts.instruction[:MATCH_TEXT]), score=1)
+
+
+async def _embed(config: DedupeConfig, texts: Sequence[str], curation: Curation) -> Embedded:
+    """The embeddings of texts by the model of a config; raises what the asking ended by."""
+    watch, means = curation.watch, curation.means
+    teachers = make_teachers(config, watch, means)
+    roles: dict[Role, Teacher] = {"embed": teachers.get(teachers.default)}
+    with contextlib.ExitStack() as stack:
+        asker = open_asker(
+            stack, config, watch, teachers, roles, prices=prices_of(config, roles), backoff=means.backoff
+        )
+        try:
+            with stopped_by(means.run.stopping, asker):
+                return await embed_all(asker, texts)
+        except asyncio.CancelledError as error:
+            raise Interrupted("stopped at once; calls in flight were given up, what had come is stored") from error
+        finally:
+            await teachers.close()
+
+
+def _row(entry: bytes) -> RawRow:
+    place, _, line = entry.partition(PLACE_END)
+    return RawRow(place.decode("utf-8", "surrogateescape"), loads(line), None, line)

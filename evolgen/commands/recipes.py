@@ -1,0 +1,57 @@
+"""Recipes: the settings of a command in a TOML file, or of several commands that run one after the other."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evolgen.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe says: `shared` settings, and the tables named after commands, in their order.
+
+    With one table it is that command; with several it is a chain, in which each takes what the one before it gave.
+    """
+
+    path: Path
+    shared: dict[str, Any]
+    tables: dict[str, dict[str, Any]]
+
+    @property
+    def is_chain(self) -> bool:
+        return len(self.tables) > 1
+
+    def single(self) -> tuple[str, dict[str, Any]]:
+        """The command of a recipe with one table, and its settings."""
+        ((command, settings),) = self.tables.items()
+        return command, self.shared | settings
+
+
+def read_recipe(path: Path, commands: Collection[str]) -> Recipe:
+    """Read a recipe of some of these commands; raises UsageError for anything that is none.
+
+    Paths in it are relative to the folder that the command is run in, as they would be on the command line.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    tables = {name: value for name, value in content.items() if isinstance(value, dict)}
+    for name in tables:
+        if name not in commands:
+            near = nearest(name, commands)
+            raise UsageError(f"{path}: [{name}] is no command{f'; did you mean [{near}]?' if near else ''}")
+    shared = {name: value for name, value in content.items() if name not in tables}
+    for name in shared:
+        if name in commands:
+            raise UsageError(f"{path}: {name} must be a table, [{name}]")
+    if not tables:
+        raise UsageError(f"{path}: it must hold a table of settings, such as [evolve]")
+    return Recipe(path, shared, tables)

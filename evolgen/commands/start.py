@@ -1,0 +1,117 @@
+"""Commands in Python: `start` gives the handle of a run, and each command is a function that starts one and waits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel
+
+from evolgen.commands import COMMANDS
+from evolgen.commands.command import Command, Means
+from evolgen.config import configured
+from evolgen.errors import UsageError
+from evolgen.report.summary import Summary
+
+if TYPE_CHECKING:
+    from evolgen.backends.scripted import Script
+    from evolgen.engine.run import Run
+    from evolgen.events import Observer
+    from evolgen.pauses import Backoff
+
+
+class Function(Protocol):
+    """A command as a function: its settings as a config, or by name; see `start` for the rest."""
+
+    def __call__(
+        self,
+        config: Any = None,
+        /,
+        *,
+        script: Script | None = None,
+        observer: Observer | None = None,
+        **settings: Any,
+    ) -> Summary: ...
+
+
+def start(
+    config: BaseModel,
+    *,
+    script: Script | None = None,
+    observer: Observer | None = None,
+    backoff: Backoff | None = None,
+) -> Run[Summary]:
+    """Start the command that takes such a config; returns its handle, in a running event loop or without one.
+
+    Reads the settings and what the pipelines work on before it returns, so that what is wrong with them is raised here,
+    as UsageError. `script` is a function that answers in a teacher's place. `observer` is called with each event, in
+    the run's own thread. `backoff` sets the pauses between attempts.
+    """
+    return _started(config, script, observer, backoff, watched=True)
+
+
+def function(command: Command[Any]) -> Function:
+    """A command as a function that starts a run and waits for its end."""
+
+    def call(
+        config: Any = None,
+        /,
+        *,
+        script: Script | None = None,
+        observer: Observer | None = None,
+        **settings: Any,
+    ) -> Summary:
+        if config is not None and not isinstance(config, command.config):
+            config, settings = None, {command.reads: config, **settings}
+        whole = configured(command.config, settings, config)
+        return _started(whole, script, observer or _notebook(), None, watched=False).result()
+
+    call.__name__ = call.__qualname__ = command.function
+    call.__doc__ = f"""{command.help} What `evolgen {command.name}` does.
+
+    Takes the settings of `{command.config.__name__}`, as a whole or by name; the first may be `{command.reads}` alone.
+    `script` is a function that answers in a teacher's place, `observer` is called with each event of the run. Returns a
+    Summary, also of a run that stopped early: then `complete` is false and `stopped` says why. Raises EvolgenError
+    where the settings or the input are wrong.
+    """
+    call.__signature__ = _signature(command)  # type: ignore[attr-defined]  # what help() and Tab show
+    return call
+
+
+def _started(
+    config: BaseModel, script: Script | None, observer: Observer | None, backoff: Backoff | None, *, watched: bool
+) -> Run[Summary]:
+    from evolgen.engine.run import Run
+
+    command = next((each for each in COMMANDS.values() if type(config) is each.config), None)
+    if command is None:
+        raise UsageError(f"no command takes a {type(config).__name__}")
+    run: Run[Summary] = Run(observer, watched=watched)
+    means = Means(run, COMMANDS, command.name, command.name, script, backoff)
+    run.begin(command.prepare(config, means))
+    return run
+
+
+def _signature(command: Command[Any]) -> inspect.Signature:
+    """The settings as keyword arguments, after those that every function has."""
+    first = inspect.Parameter("config", inspect.Parameter.POSITIONAL_ONLY, default=None)
+    names: Mapping[str, Any] = {"script": None, "observer": None} | {
+        name: inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+        for name, field in command.config.model_fields.items()
+    }
+    keywords = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in names.items()
+    ]
+    return inspect.Signature([first, *keywords], return_annotation=Summary)
+
+
+def _notebook() -> Observer | None:
+    """Progress where a notebook would show none."""
+    from evolgen.report.notebook import in_notebook
+
+    if not in_notebook():
+        return None
+    from evolgen.report.notebook import NotebookProgress
+
+    return NotebookProgress()
