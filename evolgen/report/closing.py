@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 # rich is imported where it is used: commands name their closing here, and `evolgen --help` reads all commands
 
-LINES = 3
+LINES = 4
 """Lines of a text that the table of rows shows."""
 
 Closing: TypeAlias = "Callable[[Summary, Preview, int], Iterator[Table | str]]"
@@ -117,12 +118,12 @@ def _rows(rows: list[dict[str, str]], width: int) -> Table:
     columns = [name for name in rows[0] if any(row[name] for row in rows)]
     narrow = max((len(row[name]) for row in rows for name in columns if name == "operator"), default=0)
     wide = [name for name in columns if name != "operator"]
-    characters = LINES * max(8, (width - narrow - 2 * len(columns)) // max(1, len(wide)) - 4)
+    column = max(8, (width - narrow - 2 * len(columns)) // max(1, len(wide)))
     table = Table(title="Some of the rows", title_justify="left", box=None, expand=True, padding=(0, 2, 1, 0))
     for name in columns:
         table.add_column(name, ratio=1 if name in wide else None, no_wrap=name not in wide)
     for row in rows:
-        table.add_row(*(Text(_short(row[name], characters)) for name in columns))  # as it is: "[b]" is no markup here
+        table.add_row(*(Text(_short(row[name], column)) for name in columns))  # as it is: "[b]" is no markup here
     return table
 
 
@@ -219,6 +220,6 @@ def _files(summary: Summary) -> Iterable[str]:
             yield f"{label}: {shown}"
 
 
-def _short(text: str, most: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 3] + "..."
+def _short(text: str, width: int) -> str:
+    """A text as it stands in a column of some width, cut to a few lines."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=LINES, placeholder="..."))
