@@ -111,7 +111,8 @@ class Record(BaseModel):
 class Seed(BaseModel):
     """An instruction to start a lineage from; `occurrence` counts equal seeds before this one.
 
-    `output` is its answer where it came with one.
+    `output` is its answer where it came with one, `before` what belongs to it and was said before: a system message, a
+    history.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -120,10 +121,16 @@ class Seed(BaseModel):
     input: str = ""
     output: str = ""
     occurrence: int = 0
+    before: tuple[Message, ...] = ()
 
     @property
     def id(self) -> str:
-        return record_id(self.instruction, self.input)
+        return Prompt(self.instruction, self.input, self.messages).id
+
+    @property
+    def messages(self) -> tuple[Message, ...] | None:
+        """The question as a conversation, where something was said before."""
+        return (*self.before, ("user", Prompt(self.instruction, self.input).text)) if self.before else None
 
 
 class Prompt(NamedTuple):
@@ -137,6 +144,11 @@ class Prompt(NamedTuple):
     messages: tuple[Message, ...] | None = None
 
     @property
+    def text(self) -> str:
+        """A single question in one text."""
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
+    @property
     def id(self) -> str:
         return record_id(self.instruction, self.input) if self.messages is None else conversation_id(self.messages)
 
@@ -145,13 +157,18 @@ class Texts(NamedTuple):
     """What a row says, whatever its shape: what rules are tried on and near rows are told by.
 
     `output` is None where the row has no place for an answer at all (a file of prompts). `more` are the further
-    (input, output) pairs of a Self-Instruct task with several instances.
+    (input, output) pairs of a Self-Instruct task with several instances. `context` is what else belongs to the
+    question (a system message, a history, choices, the names of images), `refused` are answers that the row holds up
+    as the worse ones. `asked` tells whether there is a question that can be read.
     """
 
     instruction: str
     input: str = ""
     output: str | None = None
     more: tuple[tuple[str, str | None], ...] = ()
+    context: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    asked: bool = True
 
 
 def record_id(instruction: str, input: str) -> str:

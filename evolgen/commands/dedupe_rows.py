@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 from evolgen.asking import Role
 from evolgen.backends import Teacher
@@ -38,6 +38,8 @@ from evolgen.formats.texts import id_of, texts_of
 from evolgen.records import MATCH_TEXT, Match, Rejection, Texts, printable
 from evolgen.spool import Lines, Spool
 
+V = TypeVar("V")
+
 CHEAPEST_FIRST: tuple[DedupeMethod, ...] = ("exact", "minhash", "rouge-l", "semantic")
 THRESHOLDS: dict[DedupeMethod, float] = {"minhash": 0.7, "rouge-l": 0.7, "semantic": 0.9}
 MEASURES = {"minhash": "Jaccard", "rouge-l": "ROUGE-L F1", "semantic": "cosine"}
@@ -63,6 +65,9 @@ class DedupeRows:
         self._texts = Lines()
         self._fingerprints = bytearray()
         self._lengths = array("q")
+        self._weights = array("q")
+        self._contexts: dict[int, bytes] = {}
+        self._alone: set[int] = set()
         self._fixed = 0
         self._rejected: Spool[tuple[RawRow, Rejection]] = Spool()
         self._rejections: dict[int, int] = {}
@@ -78,6 +83,12 @@ class DedupeRows:
         """Take a row in, with what it says; the fixed ones come first."""
         self._fixed += fixed
         text = compared_text(texts, self._field)
+        position = len(self._lines)
+        if self._field is None and texts.context:
+            self._contexts[position] = fingerprint(FIELD_END.join(texts.context))
+        if not (texts.asked if self._field is None else text.strip(FIELD_END)):
+            self._alone.add(position)
+        self._weights.append(len(text) + len(texts.output or ""))
         self._lines.append(row.place.encode("utf-8", "surrogateescape") + PLACE_END + row.as_line())
         self._lengths.append(len(text.strip(FIELD_END)))
         if self._by_fingerprint:
@@ -91,26 +102,49 @@ class DedupeRows:
         self._lines.append(b"")
         self._texts.append(b"")
         self._lengths.append(0)
+        self._weights.append(0)
         self._fingerprints += bytes(FINGERPRINT)
 
     def dedupe(self) -> None:
-        """Run the methods, the cheapest first."""
+        """Run the methods, the cheapest first.
+
+        Rows of different contexts are different questions, so each context's are compared among themselves. A row
+        without anything to compare is like no other.
+        """
         self._found = Duplicates(len(self._lines))
-        order = array("q", (position for position in range(len(self._lines)) if position not in self._rejections))
-        if self._config.keep == "longest":
-            longest = sorted(order[self._fixed :], key=lambda position: (-self._lengths[position], position))
-            order = array("q", [*order[: self._fixed], *longest])
+        left_out = self._rejections.keys() | self._alone
+        order = array("q", (position for position in range(len(self._lines)) if position not in left_out))
+        groups = self._groups_of(order)
         for name in CHEAPEST_FIRST:
             if name not in self._config.method:
                 continue
             if name == "exact":
                 self._facts[name] = {}
-                self._found.run(name, near_by_exact, self._fingerprint, order, self._fixed)
+                self._run(name, near_by_exact, self._fingerprint, groups)
             elif name == "semantic":
-                self._run_semantic(order)
+                self._run_semantic(groups)
             else:
                 self._looked_at = 0
-                self._found.run(name, self._method(name), partial(self._told_text, name), order, self._fixed)
+                self._run(name, self._method(name), partial(self._told_text, name), groups)
+
+    def _groups_of(self, order: array[int]) -> list[array[int]]:
+        """The rows of each context, in the order in which they are kept or not: those that stay in any case first."""
+        by_context: dict[bytes, array[int]] = {}
+        if self._config.keep == "longest":
+            fixed = sum(position < self._fixed for position in order)
+            longest = sorted(order[fixed:], key=lambda position: (-self._weights[position], position))
+            order = array("q", [*order[:fixed], *longest])
+        if not self._contexts:
+            return [order]
+        for position in order:
+            by_context.setdefault(self._contexts.get(position, b""), array("q")).append(position)
+        return list(by_context.values())
+
+    def _run(self, name: str, method: Method[V], compared: Callable[[int], V], groups: Iterable[Sequence[int]]) -> None:
+        for group in groups:
+            if len(group) > 1:
+                fixed = sum(position < self._fixed for position in group)
+                self._found.run(name, method, compared, group, fixed)
 
     def outcome(self) -> Iterator[tuple[RawRow, Rejection | None]]:
         """The rows of the input in their order, each with the reason why it goes, or None."""
@@ -145,34 +179,31 @@ class DedupeRows:
         self._facts[name] |= {"recall_at_threshold": round(bands.chance(threshold), 6)}
         return partial(near_by_minhash, threshold=threshold, ngram=config.ngram, bands=bands, tokenizer=tokenizer)
 
-    def _run_semantic(self, order: Iterable[int]) -> None:
+    def _run_semantic(self, groups: Sequence[Sequence[int]]) -> None:
         from evolgen.curate.semantic import near_by_vectors
 
-        alive = [position for position in order if self._found[position] is None and self._lengths[position]]
+        alive = [each for group in groups for each in group if self._found[each] is None and self._lengths[each]]
         texts = [self._text(position).replace(FIELD_END, "\n\n").strip() for position in alive]
         embedded = asyncio.run(_embed(self._config, texts, self._curation))
         self._failed = {alive[number]: error for number, error in embedded.failed.items()}
-        vectors = embedded.vectors
         if missing := sum(position < self._fixed for position in self._failed):
             self._curation.watch(
                 Notice(f"{missing} rows of --against have no embedding: nothing is compared with them")
             )
-        if self._failed:
-            import numpy as np
-
-            vectors = np.delete(vectors, list(embedded.failed), axis=0)
-            alive = [position for position in alive if position not in self._failed]
         threshold = self._threshold("semantic")
-        self._facts["semantic"] = {"threshold": threshold, "dimensions": vectors.shape[1]}
-        fixed = sum(position < self._fixed for position in alive)
+        self._facts["semantic"] = {"threshold": threshold, "dimensions": embedded.vectors.shape[1]}
+        numbers = {position: number for number, position in enumerate(alive) if position not in self._failed}
 
-        def near(positions: Iterable[int], *, fixed: int) -> Iterator[Neighbour | None]:
+        def near(compared: Iterable[int], *, fixed: int) -> Iterator[Neighbour | None]:
+            vectors = embedded.vectors[list(compared)]
             for number, found in enumerate(near_by_vectors(vectors, fixed=fixed, threshold=threshold)):
                 if not number % TOLD_EVERY:
                     self._curation.tell("semantic", number, len(vectors))
                 yield found
 
-        self._found.run("semantic", near, int, alive, fixed)
+        self._run(
+            "semantic", near, numbers.__getitem__, [[each for each in group if each in numbers] for group in groups]
+        )
 
     def _threshold(self, name: DedupeMethod) -> float:
         given = self._config.threshold

@@ -38,6 +38,7 @@ def compared_text(texts: Texts, field: str | None = None) -> str:
     question = f"{texts.instruction.strip()}{FIELD_END}{texts.input.strip()}"
     if field == "all":
         others = [texts.output or "", *(text or "" for instance in texts.more for text in instance)]
+        others += [*texts.context, *texts.refused]
         return FIELD_END.join([question, *(text.strip() for text in others)])
     return question
 
@@ -55,18 +56,30 @@ class ExactIndex:
 
     def add(self, row: Record | Seed, source: str) -> None:
         """Take a row in; the first of equal rows stays the one that later rows match."""
-        digest = fingerprint(compared_text(Texts(row.instruction, row.input)))
+        digest = _question_mark(row)
         if digest not in self._addresses:
             entry = (row.id, source, row.instruction[:MATCH_TEXT])
             self._addresses[digest] = self._matches.append(entry)
 
     def find(self, row: Record | Seed) -> Match | None:
         """The row that this one repeats, or None. Looks up one digest."""
-        address = self._addresses.get(fingerprint(compared_text(Texts(row.instruction, row.input))))
+        address = self._addresses.get(_question_mark(row))
         if address is None:
             return None
         id, source, text = self._matches[address]
         return Match(id=id, source=source, text=text, score=1.0)
+
+
+def _question_mark(row: Record | Seed) -> bytes:
+    """The fingerprint of a question, with what was said before it."""
+    if isinstance(row, Seed):
+        before = [text for _, text in row.before]
+    else:
+        turns = list(row.messages or ())
+        while turns and turns.pop().role != "user":
+            pass
+        before = [turn.content for turn in turns]
+    return fingerprint(FIELD_END.join([compared_text(Texts(row.instruction, row.input)), *before]))
 
 
 def fingerprint(text: str) -> bytes:
@@ -141,11 +154,12 @@ class Duplicates:
 
         `compared` gives what the method compares of the row at a position.
         """
-        self._names.append(name)
+        if name not in self._names:
+            self._names.append(name)
         alive = array("q", (position for position in order if self._methods[position] < 0))
         # the fixed rows are never dropped, so they stay the first
         for position, found in zip(alive, method(map(compared, alive), fixed=fixed), strict=True):
             if found is not None:
-                self._methods[position] = len(self._names) - 1
+                self._methods[position] = self._names.index(name)
                 self._positions[position] = alive[found.position]
                 self._scores[position] = found.score

@@ -7,9 +7,9 @@ from typing import Any
 
 from evolgen.formats.inputs import Inputs
 from evolgen.formats.rows import RawRow
-from evolgen.formats.seeds import instruction_of
-from evolgen.formats.shapes import ASSISTANT, HUMAN, SYSTEM, Spoken, Unusable, read_row
-from evolgen.records import Message, Prompt, unprintable
+from evolgen.formats.seeds import before_of, question_of
+from evolgen.formats.shapes import Spoken, Unusable, read_row
+from evolgen.records import Message, Prompt
 
 
 def read_prompts(rows: Iterable[RawRow], pipeline: str, *, strict: bool = False) -> Inputs[Prompt]:
@@ -20,41 +20,31 @@ def read_prompts(rows: Iterable[RawRow], pipeline: str, *, strict: bool = False)
 def prompt_of(value: Any) -> Prompt:
     """What a row asks, in any known shape; raises Unusable. Answers that it has are left out.
 
-    A conversation keeps its turns up to the last one of the user.
+    A conversation keeps its turns up to the last one of the user; a single question that comes with a system message or
+    a history is one, too.
 
     >>> prompt_of({"instruction": "Add.", "input": "1 2", "output": "4"})
     Prompt(instruction='Add.', input='1 2', messages=None)
     >>> prompt_of({"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]}).messages
     (('user', 'Hi'),)
     """
-    turns = read_row(value).turns
+    row = read_row(value)
+    turns = row.turns
     if turns is None:
-        return Prompt(*instruction_of(value))
-    messages = _messages(turns)
+        instruction, input = question_of(row)
+        if not row.before:
+            return Prompt(instruction, input)
+        turns = (*row.before, Spoken("user", Prompt(instruction, input).text))
+    messages = conversation_of(turns)
     said = "\n\n".join(text for role, text in messages if role != "system")
     return Prompt(instruction=said, messages=messages)
 
 
-def _messages(turns: Sequence[Spoken]) -> tuple[Message, ...]:
-    messages = [_message(turn, number) for number, turn in enumerate(turns, start=1)]
-    while messages and messages[-1][0] != "user":
-        messages.pop()
-    if not messages:
+def conversation_of(turns: Sequence[Spoken]) -> tuple[Message, ...]:
+    """The messages of a conversation up to the user's last; raises Unusable where one of them can't be put so."""
+    asked = max((number for number, turn in enumerate(turns, start=1) if turn.role == "user"), default=0)
+    if not asked:
         raise Unusable("no_instruction", "the conversation has no human turn")
-    for number, (_, text) in enumerate(messages, start=1):
-        if not text:
-            raise Unusable("no_instruction", f"turn {number} of the conversation is empty")
-        if bad := unprintable(text):
-            raise Unusable("unprintable", f"turn {number} of the conversation has a {bad}")
-    return tuple(messages)
-
-
-def _message(turn: Spoken, number: int) -> Message:
-    if turn.text is None:
-        raise Unusable("unknown_shape", f"turn {number} of the conversation holds no text")
-    if turn.role in SYSTEM:
-        return "system", turn.text.strip()
-    if turn.role not in (*HUMAN, *ASSISTANT):
-        who = turn.role or "nobody"
-        raise Unusable("unknown_shape", f"turn {number} of the conversation is by {who}, who is unknown")
-    return "user" if turn.role in HUMAN else "assistant", turn.text.strip()
+    if not (turns[asked - 1].text or "x").strip():
+        raise Unusable("no_instruction", "the user's last turn is empty")
+    return before_of(turns[:asked])

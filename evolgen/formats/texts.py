@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+import json
+from collections.abc import Callable
 from typing import Any
 
-from evolgen.formats.shapes import ASSISTANT, TEXT_KEYS, TURN_KEYS, Spoken, read_row
+from evolgen.formats.shapes import CONTENT_KEYS, TEXT_KEYS, Row, read_row
 from evolgen.records import Texts, printable, record_id
+
+TURN_TEXTS = frozenset((*CONTENT_KEYS, "thinking", "reasoning_content", "tool_calls", "function_call"))
+"""The fields of a turn that say something; the others tell who speaks."""
+
+NO_TEXT = ("type", "image_url", "image", "url", "role", "from")
+"""Fields under a text that are none."""
 
 
 def texts_of(value: Any) -> Texts:
     """What a row in any known shape says, as it stands; raises Unusable.
 
-    Of a conversation the last answer is the output and the turns before it, without the system's, are the instruction.
+    Of a conversation the last answer is the output and what was said before it, by whom else, is the instruction. What
+    else belongs to the question (a system message, a history, choices, images) is its `context`.
 
-    >>> texts_of({"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]})
-    Texts(instruction='Hi', input='', output='Ho', more=())
+    >>> texts_of({"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]})[:3]
+    ('Hi', '', 'Ho')
     """
     row = read_row(value)
-    return Texts(*row[:4]) if row.turns is None else _conversation(row.turns)
+    if row.turns is None:
+        if not (row.before or row.beside or row.refused):
+            return Texts(*row[:4])
+        return Texts(*row[:4], _context(row), row.refused)
+    said = "\n\n".join(turn.text for turn in row.turns if turn.role != "system" and turn.text is not None)
+    asked = any(turn.role == "user" and turn.text and turn.text.strip() for turn in row.turns)
+    return Texts(said, "", row.output, (), _context(row), row.refused, asked)
+
+
+def _context(row: Row) -> tuple[str, ...]:
+    before = row.before if row.turns is None else tuple(turn for turn in row.turns if turn.role == "system")
+    return (*(turn.text for turn in before if turn.text), *row.beside)
 
 
 def with_texts(row: Any, change: Callable[[str], str]) -> Any:
@@ -31,26 +51,32 @@ def with_texts(row: Any, change: Callable[[str], str]) -> Any:
         return change(row)
     if not isinstance(row, dict):
         return row
-    changed = dict(row)
-    for key, value in row.items():
-        if key in TEXT_KEYS and isinstance(value, str):
-            changed[key] = change(value)
-        elif key in (*TURN_KEYS, "instances") and isinstance(value, list):
-            changed[key] = [with_texts(part, change) for part in value]
-    return changed
+    return {
+        key: _changed(value, change) if isinstance(key, str) and key.lower() in TEXT_KEYS else value
+        for key, value in row.items()
+    }
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_changed(each, change) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "role" in value or "from" in value:
+        return {key: _changed(each, change) if key in TURN_TEXTS else each for key, each in value.items()}
+    is_part = isinstance(value.get("type"), str)
+    return {key: each if is_part and key in NO_TEXT else _changed(each, change) for key, each in value.items()}
 
 
 def id_of(row: Any, texts: Texts) -> str:
-    """The name of a row: its own id, else that of its question."""
+    """The name of a row: its own id, else that of its question, with all that belongs to it."""
     own = row.get("id") if isinstance(row, dict) else None
     if isinstance(own, str | int) and own != "":
         return printable(str(own))
-    return record_id(texts.instruction, texts.input)
-
-
-def _conversation(turns: Iterable[Spoken]) -> Texts:
-    said = [(role, text) for role, text in turns if role != "system" and text is not None]
-    output = None
-    if said and said[-1][0] in ASSISTANT:
-        output = said.pop()[1]
-    return Texts("\n\n".join(text for _, text in said), "", output)
+    if not texts.context:
+        return record_id(texts.instruction, texts.input)
+    question = {"instruction": texts.instruction, "input": texts.input, "context": texts.context}
+    canonical = json.dumps(question, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

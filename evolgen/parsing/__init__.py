@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Literal
 
 Verdict = Literal["equal", "not_equal"]
@@ -52,13 +53,15 @@ def instruction_and_input(text: str) -> tuple[str, str]:
     return instruction.strip(), rest[0].strip() if rest else ""
 
 
-def tagged(instruction: str, input: str) -> str:
-    """The inverse of `instruction_and_input`: one text for a prompt.
+def tagged(instruction: str, input: str, before: Iterable[tuple[str, str]] = ()) -> str:
+    """The inverse of `instruction_and_input`: one text for a prompt, after what was said `before` (role, text).
 
     >>> tagged("Sort these.", "3 1 2")
     'Sort these.\\n\\n### Input:\\n3 1 2'
     """
-    return f"{instruction}\n\n### Input:\n{input}" if input else instruction
+    task = f"{instruction}\n\n### Input:\n{input}" if input else instruction
+    said = "\n".join(f"{role}: {text}" for role, text in before)
+    return f"### Said before (it stays as it is):\n{said}\n\n### Instruction:\n{task}" if said else task
 
 
 def verdict(text: str) -> Verdict | None:

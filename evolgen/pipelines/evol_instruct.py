@@ -22,7 +22,7 @@ from evolgen.parsing import instruction_and_input, tagged, verdict
 from evolgen.parsing.forms import Choice, Rewriting
 from evolgen.pipelines.draft import CUT, Draft, draw
 from evolgen.prompts import PromptLibrary, Template
-from evolgen.records import Message, Record, Seed, unprintable
+from evolgen.records import Message, Prompt, Record, Seed, unprintable
 
 NAME = "evol-instruct"
 GROUP = "evol_instruct"
@@ -97,7 +97,7 @@ async def evolve(visit: Visit, ask: Ask, config: EvolveConfig, templates: Templa
     current = visit.seed
     asked: Counter[Request] = Counter()
     if config.include_seeds and visit.number == 0:
-        draft = _draft(visit, SEED, 0, instruction=current.instruction, input=current.input)
+        draft = _draft(visit, SEED, 0, instruction=current.instruction, input=current.input, messages=current.messages)
         row, answered = await _or_failure(draft, _answer(draft, ask, config))
         yield row
         if not answered:
@@ -116,7 +116,7 @@ async def evolve(visit: Visit, ask: Ask, config: EvolveConfig, templates: Templa
         if not answered:
             return
         if row.rejection is None:
-            current = Seed(instruction=row.instruction, input=row.input)
+            current = current.model_copy(update={"instruction": row.instruction, "input": row.input})
 
 
 def draw_operator(visit: Visit, round: int, config: EvolveConfig, templates: Templates) -> Template:
@@ -135,9 +135,11 @@ def _draw(visit: Visit, round: int, what: str, config: EvolveConfig) -> float:
 def _evolving(visit: Visit, round: int, parent: Seed, operator: Template, config: EvolveConfig) -> Request:
     """The question that asks for an evolution of `parent`."""
     data_format = DATA_FORMATS[int(_draw(visit, round, "data_format", config) * len(DATA_FORMATS))]
-    task = tagged(parent.instruction, parent.input)
+    task = tagged(parent.instruction, parent.input, parent.before)
     messages = operator.render(instruction=task, data_format=data_format)
-    return replace(_generating("evolve", messages, visit.number, config), form=Rewriting(task))
+    return replace(
+        _generating("evolve", messages, visit.number, config), form=Rewriting(tagged(parent.instruction, parent.input))
+    )
 
 
 def _generating(role: Role, messages: tuple[Message, ...], sample: int, config: EvolveConfig) -> Request:
@@ -178,6 +180,7 @@ async def _evolve_once(
     if not instruction:
         return draft.reject("parse", "empty", "the evolved instruction is empty", raw=answer.text)
     draft.instruction, draft.input = instruction, input
+    draft.messages = parent.model_copy(update={"instruction": instruction, "input": input}).messages
     if "prompt_leak" in rules and (reason := elimination.prompt_leak(f"{instruction}\n{input}")):
         return draft.reject("eliminate", "prompt_leak", reason)
     if "equal" in rules and (reason := await _equal(draft, parent, ask, config, templates)):
@@ -205,8 +208,8 @@ async def _equal(draft: Draft, parent: Seed, ask: Ask, config: EvolveConfig, tem
 
 async def _answer(draft: Draft, ask: Ask, config: EvolveConfig) -> Record:
     """Answer the draft's instruction, and eliminate it if the answer shows that it failed."""
-    question = f"{draft.instruction}\n\n{draft.input}" if draft.input else draft.instruction
-    rejected = await draft.take_output(ask, _generating("answer", (("user", question),), draft.sample, config))
+    messages = draft.messages or (("user", Prompt(draft.instruction, draft.input).text),)
+    rejected = await draft.take_output(ask, _generating("answer", messages, draft.sample, config))
     if rejected is not None:
         return rejected
     for name, rule in elimination.ANSWER_RULES.items():

@@ -52,8 +52,7 @@ async def respond(visit: Visit, ask: Ask, config: RespondConfig) -> AsyncIterato
 def _request(visit: Visit, config: RespondConfig) -> Request:
     """The question that a prompt is; the system message goes before those that have none of their own."""
     prompt = visit.prompt
-    text = f"{prompt.instruction}\n\n{prompt.input}" if prompt.input else prompt.instruction
-    messages = prompt.messages or (("user", text),)
+    messages = prompt.messages or (("user", prompt.text),)
     if config.system is not None and messages[0][0] != "system":
         messages = (("system", config.system), *messages)
     return Request(

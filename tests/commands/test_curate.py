@@ -155,6 +155,63 @@ def test_fields(field: Any, kept: list[str]) -> None:
     assert ids("out.jsonl") == kept
 
 
+def test_questions_that_differ_in_what_belongs_to_them_are_no_duplicates() -> None:
+    long = "Name the longest river that flows through the middle of the country"
+    turn = {"role": "user", "content": long}
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"instruction": long, "system": "As a pirate."}, {"instruction": long, "system": "As a poet."}),
+        ({"instruction": long, "history": [["a", "b"]]}, {"instruction": long, "history": [["a", "c"]]}),
+        ({"question": long, "choices": ["Po", "Ob"]}, {"question": long, "choices": ["Po", "Don"]}),
+        ({"instruction": long, "image": "a.png"}, {"instruction": long, "image": "b.png"}),
+        (
+            {"messages": [{"role": "system", "content": "x"}, turn]},
+            {"messages": [{"role": "system", "content": "y"}, turn]},
+        ),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, {"messages": [{"role": "assistant", "content": "y"}]}),
+    ]
+    for one, other in pairs:
+        write(one, other, one)
+        summary = evolgen.dedupe(inputs="in.jsonl", out="out.jsonl", method="exact,minhash,rouge-l")
+        assert summary.accepted == (3 if "messages" in one and len(one["messages"]) == 1 else 2), one
+        write(one, {**one, "output": "x"}, name="old.jsonl")
+        write(other)
+        assert evolgen.dedupe(inputs="in.jsonl", out="out.jsonl", against="old.jsonl").accepted == 1
+
+
+def test_rows_without_the_field_are_compared_with_none() -> None:
+    write(*({"instruction": f"Name {word}.", "input": " "} for word in ("rivers", "lakes", "seas")))
+    for field in ("input", "output"):
+        for method in ("exact", "exact,minhash,rouge-l"):
+            summary = evolgen.dedupe(inputs="in.jsonl", out="out.jsonl", field=field, method=method)
+            assert summary.accepted == 3
+
+
+def test_the_longest_counts_the_answer() -> None:
+    write({"instruction": "Name a river of Asia now.", "output": "The Mekong, through six countries."},
+          {"instruction": "Name a river of Asia right now, please.", "output": "Ob."},
+          {"instruction": "Name a river of Asia now.", "output": "No."})  # fmt: skip
+    evolgen.dedupe(inputs="in.jsonl", out="out.jsonl", keep="longest", threshold=0.6)
+    assert [row["output"] for row in rows(Path("out.jsonl"))] == ["The Mekong, through six countries."]
+
+
+def test_private_data_is_dropped_and_masked_in_the_same_places() -> None:
+    said = "Write to ana@lima-obst.net now."
+    places: list[dict[str, Any]] = [
+        {"instruction": said}, {"instruction": "x", "system": said}, {"instruction": "x", "history": [[said, "y"]]},
+        {"prompt": "x", "chosen": "y", "rejected": said}, {"instruction": "x", "output": {"mail": [said]}},
+        {"instruction": "x", "choices": ["y", said]}, {"instruction": "x", "input": ["y", said]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": said}]}]},
+        {"messages": [{"role": "system", "content": said}, {"role": "user", "content": "y"}]},
+        {"Question": "x", "Answer": said}, {"prompt": [{"role": "user", "content": said}], "chosen": "y"},
+    ]  # fmt: skip
+    write(*places)
+    dropped = evolgen.filter(inputs="in.jsonl", out="out.jsonl", rule="email")
+    assert (dropped.accepted, dropped.by_rule) == (0, {"email": len(places)})
+    masked = evolgen.filter(inputs="in.jsonl", out="out.jsonl", rule="email=mask")
+    assert masked.masked == len(places)
+    assert "ana@" not in Path("out.jsonl").read_text()
+
+
 def test_a_chain_is_one_method_after_the_other_the_cheapest_first() -> None:
     names = ["river", "lake", "sea", "hill", "town", "road", "bridge"]
     texts = [

@@ -162,6 +162,30 @@ def test_the_manifest_describes_the_run() -> None:
     assert "key@" not in Path("out.manifest.json").read_text()
 
 
+def test_what_belongs_to_a_seed_goes_along_and_comes_out_with_it() -> None:
+    asked: list[Request] = []
+
+    def script(request: Request) -> str:
+        asked.append(request)
+        return "Not Equal" if request.role == "judge" else f"Tell me why, {len(request.messages)}."
+
+    before = [("system", "Be brief."), ("user", "Name a river."), ("assistant", "The Po.")]
+    seeds: Any = [
+        {"instruction": "And the longest?", "system": "Be brief.", "history": [["Name a river.", "The Po."]]},
+        {"messages": [{"role": "system", "content": "Be a pirate."}, {"role": "user", "content": "Where is Rome?"}]},
+    ]
+    evolgen.evolve(seeds=seeds, out="out.jsonl", script=script, rounds=2, include_seeds=True, operators="deepen")
+    answers = [list(request.messages) for request in asked if request.role == "answer"]
+    of_first = [answer for answer in answers if len(answer) == 4]
+    assert of_first[0] == [*before, ("user", "And the longest?")]
+    assert [answer[:3] for answer in of_first] == [before] * len(of_first)
+    assert any("assistant: The Po." in request.messages[-1][1] for request in asked if request.role == "evolve")
+    first, *_, last = rows(Path("out.jsonl"))
+    assert [turn["role"] for turn in first["messages"]] == ["system", "user", "assistant", "user", "assistant"]
+    assert last["messages"][0] == {"role": "system", "content": "Be a pirate."}
+    assert last["provenance"]["root"] != first["provenance"]["root"]
+
+
 def test_documented_keys_of_a_row_in_order() -> None:
     evolgen.evolve(seeds=[{"instruction": "One."}], out="out.jsonl", script=script, include_seeds=True)
     for row in rows(Path("out.jsonl")):

@@ -71,7 +71,7 @@ def test_samples_are_asked_apart_and_rows_are_unique() -> None:
     ("prompt", "rule"),
     [
         ({"messages": [{"role": "assistant", "content": "Hello!"}]}, "no_instruction"),
-        ({"messages": [{"role": "user", "content": ["an image"]}]}, "unknown_shape"),
+        ({"messages": [{"role": "user", "content": None}]}, "unknown_shape"),
         ({"messages": [{"role": "tool", "content": "42"}, {"role": "user", "content": "So?"}]}, "unknown_shape"),
         ({"messages": [{"role": "user", "content": " "}]}, "no_instruction"),
         ({"messages": [{"role": "user", "content": "a\x00b"}]}, "unprintable"),
@@ -94,6 +94,22 @@ def test_a_conversation_whose_answer_fails_is_a_rejected_conversation(teacher: T
     assert chat["rejection"]["rule"] == alpaca["rejection"]["rule"] == "empty_answer"
     evolgen.respond(inputs="out.rejected.jsonl", out="again.jsonl", model="m", base_url=teacher.url)
     assert len(rows(Path("again.jsonl"))) == 2, "rejected rows can be tried again"
+
+
+HISTORY: Any = {
+    "instruction": "And the longest?", "input": "", "output": "x", "history": [["Name a river.", "The Po."]],
+    "system": "Be brief.",
+}  # fmt: skip
+
+
+def test_what_belongs_to_a_question_is_asked_and_kept() -> None:
+    rows_in: list[Any] = [HISTORY, {"instruction": "When?", "context": "It was 1932.", "response": "x"}]
+    evolgen.respond(inputs=rows_in, out="out.jsonl", script=echo, system="Unused.", temperature=0.0)
+    chat, alpaca = rows(Path("out.jsonl"))
+    said = "system Be brief. / user Name a river. / assistant The Po. / user And the longest?"
+    assert chat["messages"][-1]["content"] == f"0: {said}"
+    assert [turn["role"] for turn in chat["messages"]] == ["system", "user", "assistant", "user", "assistant"]
+    assert (alpaca["input"], alpaca["output"]) == ("It was 1932.", "0: system Unused. / user When?\n\nIt was 1932.")
 
 
 def test_sharegpt_is_understood() -> None:

@@ -32,13 +32,16 @@ _WORDS = Annotated[Path, AfterValidator(toxicity.check_list)]
 _CODES = Annotated[tuple[str, ...], BeforeValidator(names), AfterValidator(language.check_codes)]
 
 
+ANY_TEXT: Any = ("instruction", "context", "input", "output")
+"""Whatever a row says."""
+
+
 def _count(default: int) -> Setting:
     return Setting(_COUNT, default, "N")
 
 
 def _private(name: str, about: str, example: str) -> Rule:
-    parts: Any = ("instruction", "input", "output")
-    return Rule(name, parts, about, OURS, Texts(example), partial(private_data.describe, name), _ACTION)
+    return Rule(name, ANY_TEXT, about, OURS, Texts(example), partial(private_data.describe, name), _ACTION)
 
 
 _RULES = (
@@ -92,7 +95,7 @@ _RULES = (
     Rule("max_output_words", ("output",), "an answer of more words", OURS, Texts("Count.", "", "one two " * 2000),
          answers.max_words, _count(4000), 3000),
     # broken texts
-    Rule("control_characters", ("instruction", "input", "output"), "control characters, lone surrogates, U+FFFD",
+    Rule("control_characters", ANY_TEXT, "control characters, lone surrogates, U+FFFD",
          DEFECTS, Texts("Name a river.", "", "The Dan\x08ube."), texts.control_characters),
     Rule("mojibake", ("instruction", "input", "output"), "UTF-8 that was read as another encoding", OURS,
          Texts("Name a river.", "", "The RhÃ´ne."), texts.mojibake),
@@ -133,7 +136,7 @@ _RULES = (
     Rule("languages", ("instruction", "output"), "a text in another language than these", "py3langid",
          Texts("Nenne bitte drei lange Flüsse in Europa und erkläre kurz, wo sie entspringen."),
          language.other_language, Setting(_CODES, REQUIRED, "en,de"), "en"),
-    Rule("toxic_words", ("instruction", "input", "output"), "words of a list: the built-in one, or FILE, a word a line",
+    Rule("toxic_words", ANY_TEXT, "words of a list: the built-in one, or FILE, a word a line",
          OURS, Texts("Name a river.", "", "Shut up, you stupid bastard."), toxicity.toxic_words,
          Setting(_WORDS, None, "FILE")),
 )  # fmt: skip

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from evolgen.errors import UsageError
 from evolgen.records import Texts
 
-Part: TypeAlias = Literal["instruction", "input", "output", "row", "task"]
-"""What a rule is given: one text, or the row as `Texts`. A Self-Instruct task of several instances is one row for each
+Part: TypeAlias = Literal["instruction", "context", "input", "output", "row", "task"]
+"""What a rule is given: one text, or the row as `Texts`. The context is all that a row says besides (a system message,
+a history, choices, worse answers), text by text. A Self-Instruct task of several instances is one row for each
 of them, and `task` is the whole."""
 
 REQUIRED = object()

@@ -14,8 +14,10 @@ from evolgen.records import Texts
 
 DEFAULT_PRESET = "clean"
 
-PLACES = {"instruction": 0, "task": 1, "input": 2, "output": 3, "row": 4}
+PLACES = {"instruction": 0, "task": 1, "context": 2, "input": 3, "output": 4, "row": 5}
 """The parts that a rule can look at, in the order in which a row's are laid out for it."""
+
+CONTEXT = PLACES["context"]
 
 OF_AN_INSTANCE = PLACES["input"]
 """From here on the parts are those of one instance."""
@@ -51,11 +53,15 @@ class Filter:
         Of a task with several instances each is looked at. Rules on an answer don't look at rows without a place for
         one.
         """
-        values = (texts.instruction, texts, texts.input, texts.output, texts)
+        context = (*texts.context, *texts.refused)
+        values = (texts.instruction, texts, None, texts.input, texts.output, texts)
         others = [Texts(texts.instruction, *instance) for instance in texts.more]
         for rule, place, check in self._checks:
-            value = values[place]
-            reason = None if value is None else check(value)
+            if place == CONTEXT:
+                reason = next(filter(None, map(check, context)), None) if context else None
+            else:
+                value = values[place]
+                reason = None if value is None else check(value)
             if reason is not None:
                 return Complaint(rule, f"instance 1: {reason}" if others and place >= OF_AN_INSTANCE else reason)
             if others and place >= OF_AN_INSTANCE and (reason := _other_reason(check, place, others)) is not None:
