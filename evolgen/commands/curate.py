@@ -82,11 +82,12 @@ class Curation:
     def usable_rows(self, reject: Rejecting | None = None) -> Iterator[tuple[RawRow, Texts]]:
         """The rows of the input with what they say; those that say nothing readable are rejected."""
         reject = reject or self.reject
+        fatal = "--strict" if self._config.strict else None
         for number, row in enumerate(source_rows(self._config.inputs, "inputs")):
             if not number % TOLD_EVERY:
                 self.tell("reading", number)
             try:
-                texts = viewed(row, texts_of, fatal="--strict" if self._config.strict else None)
+                texts = viewed(row, texts_of, fatal)
             except Unusable as problem:
                 reject(row, input_rejection(row, problem))
             else:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from evolgen.asking import Role
-from evolgen.backends import Teacher
-from evolgen.commands.asking import make_teachers, open_asker, prices_of
 from evolgen.commands.common import TOLD_EVERY
 from evolgen.commands.curate import Curation
 from evolgen.config.dedupe import DedupeConfig, DedupeMethod
@@ -29,9 +24,7 @@ from evolgen.curate.dedupe import (
 from evolgen.curate.minhash import derive_bands, near_by_minhash
 from evolgen.curate.neighbour import Neighbour
 from evolgen.curate.tokens import TOKENIZERS
-from evolgen.engine.embed import Embedded, embed_all
-from evolgen.engine.stopping import stopped_by
-from evolgen.errors import Interrupted, TeacherError
+from evolgen.errors import TeacherError
 from evolgen.events import Notice
 from evolgen.formats.rows import RawRow, loads
 from evolgen.formats.texts import id_of, texts_of
@@ -59,6 +52,7 @@ class DedupeRows:
         self._curation = curation
         self._field = config.field
         self._by_fingerprint = "exact" in config.method
+        self._by_length = config.keep == "longest"
         self._by_text = config.method != ("exact",)
         self._looked_at = 0
         self._lines = Lines()
@@ -83,12 +77,12 @@ class DedupeRows:
         """Take a row in, with what it says; the fixed ones come first."""
         self._fixed += fixed
         text = compared_text(texts, self._field)
-        position = len(self._lines)
         if self._field is None and texts.context:
-            self._contexts[position] = fingerprint(FIELD_END.join(texts.context))
+            self._contexts[len(self._lines)] = fingerprint(FIELD_END.join(texts.context))
         if not (texts.asked if self._field is None else text.strip(FIELD_END)):
-            self._alone.add(position)
-        self._weights.append(len(text) + len(texts.output or ""))
+            self._alone.add(len(self._lines))
+        if self._by_length:
+            self._weights.append(len(text) + len(texts.output or ""))
         self._lines.append(row.place.encode("utf-8", "surrogateescape") + PLACE_END + row.as_line())
         self._lengths.append(len(text.strip(FIELD_END)))
         if self._by_fingerprint:
@@ -180,11 +174,12 @@ class DedupeRows:
         return partial(near_by_minhash, threshold=threshold, ngram=config.ngram, bands=bands, tokenizer=tokenizer)
 
     def _run_semantic(self, groups: Sequence[Sequence[int]]) -> None:
+        from evolgen.commands.embedding import embed_texts
         from evolgen.curate.semantic import near_by_vectors
 
         alive = [each for group in groups for each in group if self._found[each] is None and self._lengths[each]]
         texts = [self._text(position).replace(FIELD_END, "\n\n").strip() for position in alive]
-        embedded = asyncio.run(_embed(self._config, texts, self._curation))
+        embedded = embed_texts(self._config, texts, self._curation)
         self._failed = {alive[number]: error for number, error in embedded.failed.items()}
         if missing := sum(position < self._fixed for position in self._failed):
             self._curation.watch(
@@ -237,24 +232,6 @@ class DedupeRows:
         texts = texts_of(row.value)
         source = printable(row.place) if position < self._fixed else "out"
         return Match(id=id_of(row.value, texts), source=source, text=printable(texts.instruction[:MATCH_TEXT]), score=1)
-
-
-async def _embed(config: DedupeConfig, texts: Sequence[str], curation: Curation) -> Embedded:
-    """The embeddings of texts by the model of a config; raises what the asking ended by."""
-    watch, means = curation.watch, curation.means
-    teachers = make_teachers(config, watch, means)
-    roles: dict[Role, Teacher] = {"embed": teachers.get(teachers.default)}
-    with contextlib.ExitStack() as stack:
-        asker = open_asker(
-            stack, config, watch, teachers, roles, prices=prices_of(config, roles), backoff=means.backoff
-        )
-        try:
-            with stopped_by(means.run.stopping, asker):
-                return await embed_all(asker, texts)
-        except asyncio.CancelledError as error:
-            raise Interrupted("stopped at once; calls in flight were given up, what had come is stored") from error
-        finally:
-            await teachers.close()
 
 
 def _row(entry: bytes) -> RawRow:

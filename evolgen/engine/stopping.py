@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from evolgen.engine.ask import Asker
 from evolgen.engine.ending import Ending
 from evolgen.errors import GO_ON, Interrupted
+
+if TYPE_CHECKING:
+    from evolgen.engine.ask import Asker
 
 
 class StopSwitch:

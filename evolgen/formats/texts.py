@@ -7,8 +7,21 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from evolgen.formats.shapes import CONTENT_KEYS, TEXT_KEYS, Row, read_row
+from evolgen.formats.shapes import (
+    CHOSEN_KEYS,
+    CONTENT_KEYS,
+    HISTORY,
+    REJECTED_KEYS,
+    TEXT_KEYS,
+    TURN_KEYS,
+    Row,
+    plain,
+    read_row,
+)
 from evolgen.records import Texts, printable, record_id
+
+CONVERSATION_KEYS = frozenset((*TURN_KEYS, *CHOSEN_KEYS, *REJECTED_KEYS, HISTORY, "prompt"))
+"""The fields in which turns may stand."""
 
 TURN_TEXTS = frozenset((*CONTENT_KEYS, "thinking", "reasoning_content", "tool_calls", "function_call"))
 """The fields of a turn that say something; the others tell who speaks."""
@@ -26,11 +39,11 @@ def texts_of(value: Any) -> Texts:
     >>> texts_of({"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]})[:3]
     ('Hi', '', 'Ho')
     """
+    if (single := plain(value)) is not None:
+        return Texts(*single)
     row = read_row(value)
     if row.turns is None:
-        if not (row.before or row.beside or row.refused):
-            return Texts(*row[:4])
-        return Texts(*row[:4], _context(row), row.refused)
+        return Texts(row.instruction, row.input, row.output, row.more, _context(row), row.refused)
     said = "\n\n".join(turn.text for turn in row.turns if turn.role != "system" and turn.text is not None)
     asked = any(turn.role == "user" and turn.text and turn.text.strip() for turn in row.turns)
     return Texts(said, "", row.output, (), _context(row), row.refused, asked)
@@ -51,10 +64,22 @@ def with_texts(row: Any, change: Callable[[str], str]) -> Any:
         return change(row)
     if not isinstance(row, dict):
         return row
-    return {
-        key: _changed(value, change) if isinstance(key, str) and key.lower() in TEXT_KEYS else value
-        for key, value in row.items()
-    }
+    changed = dict(row)
+    for key, value in row.items():
+        name = key.lower() if isinstance(key, str) else ""
+        if name in CONVERSATION_KEYS:
+            changed[key] = _changed_turns(value, change)
+        elif name in TEXT_KEYS:
+            changed[key] = _changed(value, change)
+    return changed
+
+
+def _changed_turns(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, list):
+        return [_changed_turns(each, change) for each in value]
+    if isinstance(value, dict) and ("role" in value or "from" in value):
+        return {key: _changed(each, change) if key in TURN_TEXTS else each for key, each in value.items()}
+    return _changed(value, change)
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
@@ -64,8 +89,6 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
         return [_changed(each, change) for each in value]
     if not isinstance(value, dict):
         return value
-    if "role" in value or "from" in value:
-        return {key: _changed(each, change) if key in TURN_TEXTS else each for key, each in value.items()}
     is_part = isinstance(value.get("type"), str)
     return {key: each if is_part and key in NO_TEXT else _changed(each, change) for key, each in value.items()}
 

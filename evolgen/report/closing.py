@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evolgen.pauses import duration
 from evolgen.report.estimate import Estimate
-from evolgen.report.preview import Preview
 from evolgen.report.summary import Summary
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from evolgen.records import Record
+    from evolgen.report.preview import Preview
 
 # rich is imported where it is used: commands name their closing here, and `evolgen --help` reads all commands
 
