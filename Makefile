@@ -39,7 +39,7 @@ clean:
 	@touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,local,language,semantic]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,local,language,semantic,parquet,zstd]'
 	@touch $@
 
 soak: .venv/.dev

@@ -75,7 +75,7 @@ class Prices:
 
     def _add(self, path: Path) -> None:
         try:
-            table = tomllib.loads(path.read_text("utf-8"))
+            table = tomllib.loads(path.read_text("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"--prices {path}: it can't be read: {getattr(error, 'strerror', None) or error}"

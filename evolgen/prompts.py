@@ -93,6 +93,6 @@ class PromptLibrary:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"template {path}: can't be read ({error})") from error

@@ -95,7 +95,7 @@ def _packed(numbers: Sequence[float]) -> Vector:
 def read_script(path: Path) -> Script:
     """Read a script (JSONL, see `Line`): the first line that matches the question answers it."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"script {path}: can't be read ({error})") from error
     lines = []

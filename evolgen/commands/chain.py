@@ -112,6 +112,8 @@ def plan_stages(recipe: Recipe, commands: Mapping[str, Command[Any]]) -> list[St
             if key in command.config.model_fields and key not in unused
         }
         before = {command.reads: stages[-1].files.accepted} if stages else {}
+        if stages and command.reads not in settings:  # it reads what evolgen wrote
+            shared = {key: value for key, value in shared.items() if key not in ("encoding", "map")}
         written = {"out": folder / f"{number}-{name}.jsonl", "force": True}
         try:
             config = configured(command.config, before | shared | settings | written)

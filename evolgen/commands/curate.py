@@ -14,7 +14,7 @@ from evolgen.config.decontaminate import DecontaminateConfig
 from evolgen.config.dedupe import DedupeConfig
 from evolgen.config.filter import FilterConfig
 from evolgen.engine.output import Output
-from evolgen.errors import Stopped
+from evolgen.errors import Stopped, UsageError
 from evolgen.events import Kept, Masked, Rejected, Working
 from evolgen.formats.inputs import input_rejection, source_rows, viewed
 from evolgen.formats.rows import RawRow, check_readable, loads
@@ -83,15 +83,20 @@ class Curation:
         """The rows of the input with what they say; those that say nothing readable are rejected."""
         reject = reject or self.reject
         fatal = "--strict" if self._config.strict else None
-        for number, row in enumerate(source_rows(self._config.inputs, "inputs")):
+        usable, first = 0, None
+        for number, row in enumerate(source_rows(self._config.inputs, "inputs", self._config.reading)):
             if not number % TOLD_EVERY:
                 self.tell("reading", number)
             try:
                 texts = viewed(row, texts_of, fatal)
             except Unusable as problem:
+                first = first or f"{row.place}: {problem}"
                 reject(row, input_rejection(row, problem))
             else:
+                usable += 1
                 yield row, texts
+        if first is not None and not usable:
+            raise UsageError(f"no row of the input can be read: {first}")
 
     def keep(self, row: RawRow, *, masked: bool = False) -> None:
         """Write a row that is kept."""

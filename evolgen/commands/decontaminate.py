@@ -34,7 +34,7 @@ def _benchmarks(config: DecontaminateConfig) -> Benchmarks:
     from evolgen.formats.texts import id_of, texts_of
 
     benchmarks = Benchmarks(ngram=config.ngram, coverage=config.coverage, exact_ngram=config.exact_ngram)
-    for row in source_rows(config.against, "against"):
+    for row in source_rows(config.against, "against", config.reading):
         texts = viewed(row, texts_of, fatal="--against")
         benchmarks.add(id_of(row.value, texts), row.place, compared_text(texts).replace(FIELD_END, "\n").strip())
     if not len(benchmarks):

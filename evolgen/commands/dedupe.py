@@ -27,7 +27,7 @@ def _dedupe(config: DedupeConfig, curation: Curation) -> dict[str, Any]:
     from evolgen.formats.texts import texts_of
 
     with contextlib.closing(DedupeRows(config, curation)) as table:
-        for row in source_rows(config.against, "against"):
+        for row in source_rows(config.against, "against", config.reading):
             table.add(row, viewed(row, texts_of, fatal="--against"), fixed=True)
         for row, texts in curation.usable_rows(table.reject):
             table.add(row, texts)

@@ -22,7 +22,7 @@ def prepare(config: EvolveConfig, means: Means) -> Work:
     from evolgen.pipelines import evol_instruct
 
     templates = load(config)
-    seeds = read_seeds(source_rows(config.seeds, "seeds"), evol_instruct.NAME, strict=config.strict)
+    seeds = read_seeds(source_rows(config.seeds, "seeds", config.reading), evol_instruct.NAME, strict=config.strict)
     job = Job(
         name=evol_instruct.NAME,
         roles=("evolve", "judge", "answer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evolgen.commands.command import Command, Means, Printout, Work
@@ -18,7 +19,7 @@ def prepare(config: FilterConfig, means: Means) -> Work:
     from evolgen.commands.curate import curate
 
     chosen = load(config)
-    return curate(config, means, lambda curation: _filter(chosen, curation), reads=config.inputs)
+    return curate(config, means, lambda curation: _filter(config, chosen, curation), reads=config.inputs)
 
 
 def load(config: FilterConfig) -> Filter:
@@ -28,8 +29,7 @@ def load(config: FilterConfig) -> Filter:
     return select(config.preset, config.rule, config.no_rule)
 
 
-def _filter(chosen: Filter, curation: Curation) -> dict[str, Any]:
-    from evolgen.formats.texts import with_texts
+def _filter(config: FilterConfig, chosen: Filter, curation: Curation) -> dict[str, Any]:
     from evolgen.records import Rejection, printable
 
     for row, texts in curation.usable_rows():
@@ -37,10 +37,21 @@ def _filter(chosen: Filter, curation: Curation) -> dict[str, Any]:
         if complaint is not None:
             curation.reject(row, Rejection(stage="filter", rule=complaint.rule, reason=printable(complaint.reason)))
         else:
-            value = row.value if chosen.mask is None else with_texts(row.value, chosen.mask)
+            value = row.value if chosen.mask is None else _masked(row.value, chosen.mask, config)
             masked = value != row.value
             curation.keep(row._replace(value=value, line=None) if masked else row, masked=masked)
     return {"rules": chosen.settings}
+
+
+def _masked(row: Any, mask: Callable[[str], str], config: FilterConfig) -> Any:
+    """A row with each of its texts masked, also those in fields that stand for known ones."""
+    from evolgen.formats.mapping import changed_at
+    from evolgen.formats.texts import with_texts
+
+    row = with_texts(row, mask)
+    for path in config.map.values():
+        row = changed_at(row, path, lambda value: with_texts({"output": value}, mask)["output"])
+    return row
 
 
 def _rules() -> str:

@@ -38,7 +38,7 @@ def read_recipe(path: Path, commands: Collection[str]) -> Recipe:
     Paths in it are relative to the folder that the command is run in, as they would be on the command line.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:

@@ -16,7 +16,7 @@ def prepare(config: RespondConfig, means: Means) -> Work:
     from evolgen.formats.prompts import read_prompts
     from evolgen.pipelines import respond as pipeline
 
-    prompts = read_prompts(source_rows(config.inputs, "inputs"), pipeline.NAME, strict=config.strict)
+    prompts = read_prompts(source_rows(config.inputs, "inputs", config.reading), pipeline.NAME, strict=config.strict)
     job = Job(
         name=pipeline.NAME,
         roles=("answer",),

@@ -32,7 +32,7 @@ def prepare(config: SelfInstructConfig, means: Means) -> Work:
     from evolgen.formats.seeds import read_seeds
 
     style, stages = _style(config), load(config)
-    seeds = read_seeds(source_rows(config.seeds, "seeds"), style.NAME, strict=config.strict)
+    seeds = read_seeds(source_rows(config.seeds, "seeds", config.reading), style.NAME, strict=config.strict)
     job = Job(
         name=style.NAME,
         roles=style.ROLES,
@@ -76,7 +76,7 @@ def _pool(config: SelfInstructConfig, seeds: Inputs[Seed]) -> Pool:
 
     known = NoveltyIndex(config.threshold, TOKENIZERS[config.tokenizer])
     pool = Pool(seeds, known, seed=config.seed, shown=lambda seed: config.style == "self-instruct" or bool(seed.output))
-    for row in source_rows(config.against, "against"):
+    for row in source_rows(config.against, "against", config.reading):
         instruction, input = viewed(row, instruction_of, fatal="--against")
         known.add(instruction, record_id(instruction, input), row.place)
     return pool

@@ -25,6 +25,7 @@ from pydantic import (
 
 from evolgen.config import values
 from evolgen.config.address import Address
+from evolgen.config.reading import MAX_LINE, Reading
 from evolgen.errors import UsageError, nearest
 
 EMBEDDED_MODEL = "local:smollm2-135m"
@@ -51,6 +52,8 @@ Against = Annotated[Sequence[Path], BeforeValidator(values.several)]
 Rules = Annotated[dict[str, Any], BeforeValidator(values.rules)]
 BaseUrls = Annotated[tuple[Annotated[Address, PlainValidator(Address.read)], ...], BeforeValidator(values.several)]
 Duration = Annotated[float, BeforeValidator(values.duration), Field(gt=0)]
+Encoding = Annotated[str, AfterValidator(values.encoding)]
+FieldMap = Annotated[dict[str, str], BeforeValidator(values.field_map), AfterValidator(values.known_fields)]
 Weights = Annotated[dict[str, float], BeforeValidator(values.weights), AfterValidator(values.positive)]
 
 
@@ -64,6 +67,22 @@ class Config(BaseModel):
 
     strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is done.")
     force: bool = Field(default=False, description="Overwrite an existing output that evolgen did not write.")
+    encoding: Encoding | None = Field(
+        default=None,
+        description="The encoding of input files that are not UTF-8 and have no byte order mark: latin-1.",
+    )
+    map: FieldMap = Field(
+        default_factory=dict,
+        description="Input fields that stand for known ones: instruction=problem,output=solution.text.",
+    )
+    max_line: int = Field(
+        default=MAX_LINE, ge=1, description="Bytes of a line of input beyond which a file is not read on."
+    )
+
+    @property
+    def reading(self) -> Reading:
+        """How the input is read."""
+        return Reading(self.encoding, self.map, self.max_line)
 
     @classmethod
     def unused(cls, settings: Mapping[str, Any]) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,39 @@ def thresholds(value: Any) -> Any:
         if not 0 < thresholds[name] < 1:
             raise ValueError(f"{thresholds[name]:g} must lie between 0 and 1")
     return thresholds
+
+
+FIELDS = ("instruction", "input", "output", "messages", "system", "history", "choices", "images", "chosen", "rejected")
+"""The names that fields of other names can stand for."""
+
+
+def field_map(value: Any) -> Any:
+    """Read fields that stand for known ones: "instruction=problem,output=solution.text", a list of such, or a table.
+
+    >>> field_map("instruction=problem,output=solution.text")
+    {'instruction': 'problem', 'output': 'solution.text'}
+    """
+    if not isinstance(value, str | list | tuple):
+        return value
+    pairs = [part.partition("=") for text in names(value) for part in [text]]
+    if any(not field.strip() or not path.strip() for field, _, path in pairs):
+        raise ValueError("it says which field stands for which, as in instruction=problem")
+    return {field.strip(): path.strip() for field, _, path in pairs}
+
+
+def known_fields(value: dict[str, str]) -> dict[str, str]:
+    for field in value:
+        if field not in FIELDS:
+            raise ValueError(f"{field}: nothing can stand for that; known are {', '.join(FIELDS)}")
+    return value
+
+
+def encoding(value: str) -> str:
+    """Check the name of an encoding."""
+    try:
+        return codecs.lookup(value).name
+    except LookupError:
+        raise ValueError(f"{value!r} is no encoding such as latin-1, cp1252 or utf-16") from None
 
 
 def several(value: Any) -> Any:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from evolgen.config.reading import Reading
 from evolgen.errors import UsageError
+from evolgen.formats.mapping import mapped
 from evolgen.formats.rows import RawRow, read_rows
 from evolgen.formats.shapes import Unusable
 from evolgen.records import Provenance, Record, Rejection, printable, record_id
@@ -73,7 +75,7 @@ def viewed(row: RawRow, view: Callable[[Any], T], fatal: str | None = None) -> T
     try:
         if row.problem is not None:
             raise Unusable("unreadable", row.problem)
-        return view(row.value)
+        return view(row.value if row.mapped is None else row.mapped)
     except Unusable as problem:
         if fatal:
             raise UsageError(f"{fatal}: {row.place}: {problem}") from problem
@@ -86,10 +88,14 @@ def input_rejection(row: RawRow, problem: Unusable) -> Rejection:
     return Rejection(stage="input", rule=problem.rule, reason=printable(f"{row.place}: {problem}"), raw=raw)
 
 
-def source_rows(sources: Iterable[str | Path | dict[str, Any]], setting: str) -> Iterator[RawRow]:
+def source_rows(
+    sources: Iterable[str | Path | dict[str, Any]], setting: str, reading: Reading | None = None
+) -> Iterator[RawRow]:
     """The rows of all sources of a setting: files, `-`, or rows given in place, which are called by its name."""
     for number, source in enumerate(sources, start=1):
-        if isinstance(source, dict):
-            yield RawRow(f"{setting}[{number}]", source)
+        given = isinstance(source, dict)
+        rows = iter([RawRow(f"{setting}[{number}]", source)]) if given else read_rows(str(source), reading)
+        if reading is None or not reading.map:
+            yield from rows
         else:
-            yield from read_rows(str(source))
+            yield from (row._replace(mapped=mapped(row.value, reading.map)) for row in rows)

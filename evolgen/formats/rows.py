@@ -1,44 +1,53 @@
-"""Files -> raw rows: JSONL, JSON arrays, CSV and plain text, also gzipped, or standard input."""
+"""Files -> raw rows: JSONL, JSON arrays, CSV, plain text and Parquet, also compressed, or standard input."""
 
 from __future__ import annotations
 
 import codecs
-import csv
-import gzip
-import io
+import itertools
 import json
+import math
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from evolgen.config.reading import Reading
 from evolgen.errors import UsageError
+from evolgen.formats import tables
+from evolgen.formats.opening import Opened, opened
 from evolgen.records import Rejection
 
-LONGEST_FIELD = 2**27
-"""Bytes that a field of a CSV file may have; the csv module's own limit is 128 kB."""
+PIECE = 2**20
+"""Bytes of lines, or characters of a JSON array, that are read at once."""
+
+KINDS = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonlines": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
+    ".tab": "tsv", ".txt": "text", ".text": "text", ".md": "text", ".parquet": "parquet",
+}  # fmt: skip
+"""What a file holds, by the ending of its name."""
 
 
 class RawRow(NamedTuple):
     """One row as it was read, and where: `place` is FILE:LINE (FILE:ROW in a JSON array).
 
     `problem` says why it could not be read, and `value` is then its raw text. `line` is the row's line in a JSONL file,
-    without the line feed.
+    without the line feed. `mapped` is the value with its fields under the names that they were said to stand for.
     """
 
     place: str
     value: Any
     problem: str | None = None
     line: bytes | None = None
+    mapped: Any = None
 
     def as_line(self) -> bytes:
         """The row as a line of a JSONL file, byte for byte as it came where it came from one."""
         if self.line is not None:
             return self.line
-        return _dumped(self.value)
+        return dumped(self.value)
 
     def as_rejected(self, rejection: Rejection) -> bytes:
         """The row as a line with `rejection` added, everything else as it came; only that where it was unreadable."""
@@ -49,7 +58,7 @@ class RawRow(NamedTuple):
         if not isinstance(self.value, dict) or "rejection" in self.value:
             row = dict(self.value) if isinstance(self.value, dict) else {"instruction": self.value}
             row.pop("rejection", None)
-            line = _dumped(row)
+            line = dumped(row)
         return line[:-1] + (b"" if line[1:-1].isspace() or line == b"{}" else b", ") + b'"rejection": ' + reason + b"}"
 
 
@@ -59,74 +68,128 @@ def check_readable(sources: Iterable[Any]) -> None:
         if not isinstance(source, dict) and str(source) != "-":
             try:
                 Path(source).open("rb").close()
-            except OSError as error:
-                raise UsageError(f"{source}: it can't be read: {error.strerror or error}") from error
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{source}: it can't be read: {_reason(error)}") from error
 
 
-def read_rows(source: str) -> Iterator[RawRow]:
+def read_rows(source: str, reading: Reading | None = None) -> Iterator[RawRow]:
     """The rows of a file, or of standard input for `-`; raises UsageError if it can't be read at all.
 
-    The name decides the format (.jsonl, .json, .csv, else text, each with or without .gz). Standard input
-    is JSONL if it begins with a brace, a JSON array if with a bracket, else text.
+    The ending of its name decides the format, each with or without .gz or .zst. What has another ending, or none, is
+    looked into: it is JSONL if it begins with a brace, a JSON array if with a bracket, and else refused. Standard input
+    is text otherwise, a line an instruction.
     """
-    if source == "-":
-        yield from _sniffed(sys.stdin.buffer)
-        return
-    path = Path(source)
+    reading = reading or Reading()
     try:
-        with path.open("rb") as file:
-            yield from _read(path, file)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{source}: it can't be read: {reason}") from error
+        if source == "-":
+            file = opened("stdin", sys.stdin.buffer, reading)
+            yield from _of_kind(file, _looked_into(file) or "text", reading)
+            return
+        path = Path(source)
+        with path.open("rb") as raw:
+            file = opened(source, raw, reading)
+            kind = KINDS.get(file.ending) or _looked_into(file)
+            if kind is None:
+                raise UsageError(
+                    f"{source}: its name doesn't say what it holds, and it begins like neither JSONL nor a JSON array; "
+                    "let it end in .jsonl, .json, .csv, .tsv, .txt or .parquet"
+                )
+            yield from _of_kind(file, kind, reading)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source}: it is not in {error.encoding}: {error.reason}; say --encoding") from error
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UsageError(f"{source}: it can't be read: {_reason(error)}") from error
 
 
-def _read(path: Path, file: IO[bytes]) -> Iterator[RawRow]:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes[-1:] == [".gz"]:
-        file, suffixes = cast(IO[bytes], gzip.GzipFile(fileobj=file)), suffixes[:-1]
-    kind = suffixes[-1] if suffixes else ""
-    if kind in (".jsonl", ".ndjson"):
-        yield from _jsonl(str(path), file)
-    elif kind == ".json":
-        yield from _json(str(path), file.read())
-    elif kind == ".csv":
-        yield from _csv(str(path), file)
-    else:
-        yield from _text(str(path), file)
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
-def _sniffed(stream: IO[bytes]) -> Iterator[RawRow]:
-    data = stream.read()
-    start = data.lstrip()[:1]
-    if start == b"[":
-        yield from _json("stdin", data)
-    elif start == b"{":
-        yield from _jsonl("stdin", io.BytesIO(data))
-    else:
-        yield from _text("stdin", io.BytesIO(data))
+def _of_kind(file: Opened, kind: str, reading: Reading) -> Iterator[RawRow]:
+    match kind:
+        case "jsonl":
+            return _jsonl(file, reading)
+        case "json":
+            return _json(file, reading)
+        case "csv" | "tsv":
+            rows = tables.csv_rows(file, tab=kind == "tsv", max_line=reading.max_line)
+        case "parquet":
+            rows = tables.parquet_rows(file.name)
+        case _:
+            return _text(file, reading)
+    return (RawRow(f"{file.name}:{number}", value, problem) for number, value, problem in rows)
 
 
-def _jsonl(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
-    for number, ended in enumerate(_lines(file), start=1):
-        line = ended.removesuffix(b"\n") if number > 1 else ended.removesuffix(b"\n").removeprefix(codecs.BOM_UTF8)
-        if not line or line.isspace():
-            continue
-        place = f"{name}:{number}"
-        try:
-            yield RawRow(place, loads(line), None, line)
-        except UnicodeDecodeError as error:
-            yield RawRow(place, _as_text(line), f"invalid UTF-8: {error.reason} at byte {error.start + 1}")
-        except ValueError as error:
-            yield RawRow(place, _as_text(line), f"not JSON: {error}")
+def _looked_into(file: Opened) -> str | None:
+    """What a file holds, by how it begins."""
+    start = file.beginning().lstrip()
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    return {b"{": "jsonl", b"[": "json"}.get(start[:1])
 
 
-def _lines(file: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of a file; a gzip stream that breaks off must not look like its end."""
+def _blocks(file: Opened, reading: Reading) -> Iterator[list[bytes]]:
+    """The lines of a file without their line feeds, a block of them at a time.
+
+    Raises UsageError at a line that is too long to be one.
+    """
+    number, rest = 1, b""
+    while piece := file.stream.read(PIECE):
+        block = rest + piece
+        lines = block.split(b"\n")
+        if len(block) > reading.max_line:
+            _check_lengths(file.name, number, lines, reading.max_line)
+        rest = lines.pop()
+        number += len(lines)
+        yield lines
+    if rest:
+        yield [rest]
+
+
+def _check_lengths(name: str, first: int, lines: list[bytes], most: int) -> None:
+    for number, line in enumerate(lines, start=first):
+        if len(line) > most:
+            raise UsageError(
+                f"{name}:{number}: the line is longer than {most:,} bytes (--max-line); is it the kind of file that its "
+                "name says?"
+            )
+
+
+def _jsonl(file: Opened, reading: Reading) -> Iterator[RawRow]:
+    name, number = file.name, 0
+    for lines in _blocks(file, reading):
+        for line in lines:
+            number += 1
+            if not line or line.isspace():
+                continue
+            place = f"{name}:{number}"
+            try:
+                value = from_json(line, allow_inf_nan=False)
+            except ValueError:
+                yield _odd_row(place, line)
+            else:
+                yield RawRow(place, value, None, line)
+
+
+def _odd_row(place: str, line: bytes) -> RawRow:
+    """A row that the fast and strict reader can't read: it may be fine (a lone surrogate, a very long number)."""
     try:
-        yield from file
-    except EOFError as error:
-        raise OSError(str(error)) from error
+        value = loads(line)
+    except UnicodeDecodeError as error:
+        problem = f"invalid UTF-8: {error.reason} at byte {error.start + 1} (--encoding says another)"
+        return RawRow(place, _as_text(line), problem)
+    except ValueError as error:
+        return RawRow(place, _as_text(line), f"not JSON: {error}")
+    cleaned = _cleaned(value)  # NaN, which is no JSON for others, is null in what is written
+    return RawRow(place, cleaned, None, line if cleaned == value else None)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_cleaned(each) for each in value]
+    return {key: _cleaned(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def loads(text: bytes) -> Any:
@@ -141,52 +204,84 @@ def loads(text: bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def _dumped(value: Any) -> bytes:
+def dumped(value: Any) -> bytes:
     """A value as JSON; a lone surrogate, which UTF-8 can't hold, becomes the escape that JSON has for it."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
 
 
-def _json(name: str, data: bytes) -> Iterator[RawRow]:
-    try:
-        rows = loads(data)
-    except ValueError as error:
-        raise UsageError(f"{name}: not JSON: {error}") from error
-    if isinstance(rows, dict):
-        rows = [rows]
-    if not isinstance(rows, list):
-        raise UsageError(f"{name}: it must hold a list of rows")
-    for number, row in enumerate(rows, start=1):
-        yield RawRow(f"{name}:{number}", row)
+def _json(file: Opened, reading: Reading) -> Iterator[RawRow]:
+    """The rows of a JSON array, one after the other, or of a file that is JSONL in truth."""
+    stream = codecs.getreader("utf-8")(file.stream)
+    decoder, text, number, began = json.JSONDecoder(), "", 0, False
+    while True:
+        text = text.lstrip(" \t\r\n,") if began else text.lstrip()
+        if not began and text:
+            if text[0] != "[":
+                yield from _objects(file, stream, text, reading)
+                return
+            began, text = True, text[1:]
+            continue
+        if text.startswith("]") and began:
+            return
+        try:
+            value, end = decoder.raw_decode(text)
+            if end == len(text) and not text.endswith(("}", "]", '"')):
+                raise ValueError("it may go on")  # a number, of which more may come
+        except RecursionError as error:
+            raise UsageError(f"{file.name}, row {number + 1}: nested too deeply") from error
+        except ValueError as error:
+            if len(text) > reading.max_line:
+                raise UsageError(
+                    f"{file.name}, row {number + 1}: no row ends within {reading.max_line:,} bytes (--max-line)"
+                ) from error
+            more = stream.read(PIECE)
+            if not more:
+                if not began:
+                    raise UsageError(f"{file.name}: it is empty") from error
+                raise UsageError(f"{file.name}: not JSON: row {number + 1}: {_syntax(error)}") from error
+            text += more
+        else:
+            number, text = number + 1, text[end:]
+            yield RawRow(f"{file.name}:{number}", _cleaned(value))
 
 
-def _csv(name: str, file: IO[bytes]) -> Iterator[RawRow]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.DictReader(text)
-    try:
-        for row in reader:
-            place, fields = f"{name}:{reader.line_num}", {key: value for key, value in row.items() if key}
-            broken = [
-                value for value in fields.values() if value and any("\udc80" <= char <= "\udcff" for char in value)
-            ]
-            if broken:
-                original = broken[0].encode("utf-8", "surrogateescape")
-                yield RawRow(place, original.decode("utf-8", "backslashreplace"), "the row is not valid UTF-8")
-            else:
-                yield RawRow(place, fields)
-    except csv.Error as error:
-        raise UsageError(f"{name}, line {reader.line_num}: not CSV: {error}") from error
+def _syntax(error: Exception) -> str:
+    """What is wrong with some JSON, without a place in the piece that was read."""
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _text(name: str, file: Iterable[bytes]) -> Iterator[RawRow]:
-    for number, line in enumerate(file, start=1):
-        stripped = line.strip().removeprefix(codecs.BOM_UTF8)
+def _objects(file: Opened, stream: codecs.StreamReader, text: str, reading: Reading) -> Iterator[RawRow]:
+    """One object after the other, each on lines of its own or over several."""
+    decoder, number = json.JSONDecoder(), 0
+    while True:
+        text = text.lstrip()
+        try:
+            value, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError) as error:
+            more = stream.read(PIECE) if len(text) <= reading.max_line else ""
+            if not more:
+                if not text:
+                    return
+                raise UsageError(f"{file.name}: not JSON: row {number + 1}: {_syntax(error)}") from error
+            text += more
+        else:
+            if not isinstance(value, dict):
+                raise UsageError(f"{file.name}: it must hold a list of rows")
+            number, text = number + 1, text[end:]
+            yield RawRow(f"{file.name}:{number}", _cleaned(value))
+
+
+def _text(file: Opened, reading: Reading) -> Iterator[RawRow]:
+    lines = itertools.chain.from_iterable(_blocks(file, reading))
+    for number, line in enumerate(lines, start=1):
+        stripped = line.strip()
         if not stripped:
             continue
         try:
-            yield RawRow(f"{name}:{number}", stripped.decode())
+            yield RawRow(f"{file.name}:{number}", stripped.decode())
         except UnicodeDecodeError as error:
-            yield RawRow(f"{name}:{number}", _as_text(stripped), f"invalid UTF-8: {error.reason}")
+            problem = f"invalid UTF-8: {error.reason} (--encoding says another)"
+            yield RawRow(f"{file.name}:{number}", _as_text(stripped), problem)
 
 
 def _as_text(line: bytes) -> str:

@@ -120,10 +120,11 @@ def test_bad_rows_of_csv_become_rejects_too(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"instruction,input\n\xff\xfe bad,x\n" + b"long " * 50_000 + b",y\nok,in,extra,more\nnul\0,\n")
     seeds = seeds_of(path)
-    assert [len(seed.instruction) for seed in seeds] == [249_999, 2]
+    assert [len(seed.instruction) for seed in seeds] == [249_999]
     rejections = [row.rejection for row in seeds.rejects()]
     assert [(r.rule, r.raw) for r in rejections if r] == [
-        ("unreadable", "\\xff\\xfe bad"),
+        ("unreadable", "\\xff\\xfe bad,x"),
+        ("unreadable", "ok,in,extra,more"),
         ("unprintable", '{"instruction": "nul\\u0000", "input": ""}'),
     ]
 

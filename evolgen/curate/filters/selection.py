@@ -53,7 +53,7 @@ class Filter:
         Of a task with several instances each is looked at. Rules on an answer don't look at rows without a place for
         one.
         """
-        context = (*texts.context, *texts.refused)
+        context = texts.context + texts.refused
         values = (texts.instruction, texts, None, texts.input, texts.output, texts)
         others = [Texts(texts.instruction, *instance) for instance in texts.more]
         for rule, place, check in self._checks:
