@@ -71,8 +71,9 @@ def test_curating_commands_run_and_print_what_it_shows() -> None:
     curating = [c for c in COMMANDS if c.startswith(("evolgen filter", "evolgen dedupe", "evolgen decontaminate"))]
     assert len(curating) >= 5
     shown = [line.split() for line in README.splitlines()]
-    for command in curating:
-        arguments = [places.get(word, word) for word in shlex.split(command)[1:]]
+    for number, command in enumerate(curating):
+        here = places | {"OUT": f"out{number}.jsonl"}
+        arguments = [here.get(word, word) for word in shlex.split(command)[1:]]
         done = evolgen(*arguments)
         assert done.returncode == 0, done.stderr
         assert rows(Path(arguments[arguments.index("-o") + 1]))

@@ -51,7 +51,7 @@ def prepare_chain(recipe: Recipe, means: Means) -> Work:
     refuse_reading_what_is_written(sources, out)
     made = {stage.files.accepted for stage in stages}
     check_readable(source for source in sources if isinstance(source, dict) or Path(source) not in made)
-    output = Output(out, force=bool(recipe.shared.get("force")))
+    output = Output(out, command=means.name, force=bool(recipe.shared.get("force")))
     return lambda: _run_chain(recipe, stages, output, means)
 
 

@@ -51,7 +51,7 @@ class Curation:
         self.means = means
         self.watch = Watch(means)
         self._config = config
-        self._output = Output(config.out, force=config.force)
+        self._output = Output(config.out, command=means.name, force=config.force)
         self._kept = 0  # and not told yet: an event for each would cost as much as the rest
         self._first: list[Any] = []
 
@@ -62,8 +62,10 @@ class Curation:
                 facts = work(self)
                 self._tell_kept()
                 summary = self._summary()
-                told = manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz"))
-                self._output.publish(told | facts)
+                aside = self._output.would_empty(summary.accepted)
+                summary = summary.model_copy(update={"published": not aside})
+                told = manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz")) | facts
+                self._output.set_aside(told) if aside else self._output.publish(told)
                 return summary
             except Stopped as stopped:
                 reason = str(stopped)

@@ -91,11 +91,9 @@ class Session(Generic[T]):
         job, config = self._job, self._config
         with contextlib.ExitStack() as self._stack:
             pipeline = job.pipeline()
-            output = Output(config.out, force=config.force)
+            output = Output(config.out, command=self._means.name, force=config.force)
             self._stack.callback(output.close)
-            progress = ProgressFile(output.files.progress, self._watch.tally, job.target)
-            self._stack.callback(progress.close)
-            self._watch.also(progress)
+            self._watch.also(ProgressFile(output.files.progress, output.progress, self._watch.tally, job.target))
             asker = self._asker
             committer = Committer(output, self._watch, known=job.known, keep=job.keep, target=job.target)
             kept = self._stack.pop_all()
@@ -172,7 +170,10 @@ class Session(Generic[T]):
         if ending is not None and ending.reason is not None and not ending.resumable:
             raise ending.reason
         summary = self._summary(generation.delivered, ending)
-        if summary.published:
+        if summary.published and output.would_empty(summary.accepted):
+            summary = summary.model_copy(update={"published": False})
+            output.set_aside(self._manifest(summary))
+        elif summary.published:
             output.publish(self._manifest(summary))
         return summary
 

@@ -66,7 +66,7 @@ class Config(BaseModel):
     )
 
     strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is done.")
-    force: bool = Field(default=False, description="Overwrite an existing output that evolgen did not write.")
+    force: bool = Field(default=False, description="Overwrite an output that this command did not write, or that was changed.")
     encoding: Encoding | None = Field(
         default=None,
         description="The encoding of input files that are not UTF-8 and have no byte order mark: latin-1.",

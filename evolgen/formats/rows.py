@@ -150,8 +150,8 @@ def _check_lengths(name: str, first: int, lines: list[bytes], most: int) -> None
     for number, line in enumerate(lines, start=first):
         if len(line) > most:
             raise UsageError(
-                f"{name}:{number}: the line is longer than {most:,} bytes (--max-line); is it the kind of file that its "
-                "name says?"
+                f"{name}:{number}: the line is longer than {most:,} bytes (--max-line); is it the kind of file that "
+                "its name says?"
             )
 
 

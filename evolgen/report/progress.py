@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from evolgen.engine.output import replace_file
 from evolgen.events import Event
@@ -18,8 +20,10 @@ EVERY = 1.0
 class ProgressFile:
     """Watches a run's events; replaces the file at most once a second, whole each time."""
 
-    def __init__(self, path: Path, tally: Tally, target: int | None) -> None:
+    def __init__(self, path: Path, whose: Mapping[str, Any], tally: Tally, target: int | None) -> None:
+        """`whose` says to whom the files belong that are on their way."""
         self._path = path
+        self._whose = whose
         self._tally = tally
         self._target = target
         self._started = time.monotonic()
@@ -32,6 +36,7 @@ class ProgressFile:
         self._next = now + EVERY
         tally = self._tally
         state = {
+            **self._whose,
             "candidates": tally.candidates,
             "accepted": tally.accepted,
             "rejected": tally.rejected,
@@ -44,8 +49,3 @@ class ProgressFile:
         }
         with contextlib.suppress(OSError):  # watching must not end a run
             replace_file(self._path, json.dumps(state) + "\n")
-
-    def close(self) -> None:
-        """Take the file away: the run is over, and its summary says the rest."""
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)

@@ -52,13 +52,26 @@ def test_json_is_one_object_on_stdout() -> None:
     assert (again["requests"], again["replayed"]) == (0, summary["requests"])
 
 
-def test_the_output_may_have_any_name() -> None:
-    assert evolve("seeds.txt", "-o", "data.txt").returncode == 0
-    assert sorted(path.name for path in Path().glob("data*")) == [
-        "data.txt",
-        "data.txt.manifest.json",
-        "data.txt.rejected.jsonl",
-    ]
+@pytest.mark.parametrize(
+    "name", ["data.jsonl", "data.json", "data.csv", "data.jsonl.gz", "data.json.zst", "data.parquet"]
+)
+def test_the_outputs_name_says_what_it_is(name: str) -> None:
+    done = evolve("seeds.txt", "-o", name, "--rounds", "2")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in Path().glob("data*")) == sorted(
+        [name, "data.manifest.json", "data.rejected.jsonl"]
+    )
+    before = Path(name).read_bytes()
+    assert evolve("seeds.txt", "-o", name, "--rounds", "2").returncode == 0
+    assert Path(name).read_bytes() == before
+    again = evolgen("filter", name, "-o", "again.jsonl", "--rule", "na_output", "--json")
+    assert json.loads(again.stdout)["accepted"] == 4
+    assert {row["instruction"] for row in rows(Path("again.jsonl"))} >= {"Name a river. Give an example as well."}
+
+
+def test_a_name_that_says_nothing_is_refused() -> None:
+    done = evolve("seeds.txt", "-o", "data.txt")
+    assert (done.returncode, "-o data.txt: its name doesn't say what is to be written" in done.stderr) == (2, True)
 
 
 def test_standard_input() -> None:

@@ -75,7 +75,7 @@ def test_rejected_rows_only_gain_their_rejection() -> None:
 def test_broken_lines_are_reported_by_their_number() -> None:
     write("Name a river.", b"\xff\xfe broken\n", b"{broken\n", b"\n", b"[1, 2]\n", "Name a lake.")
     for command in (evolgen.filter, evolgen.dedupe):
-        summary = command(inputs="in.jsonl", out="out.jsonl")
+        summary = command(inputs="in.jsonl", out="out.jsonl", force=True)
         assert ids("out.jsonl") == ["Name a river.", "Name a lake."]
         rejections = [row["rejection"] for row in rows(Path("out.rejected.jsonl"))]
         assert [rejection["stage"] for rejection in rejections] == ["input"] * 3

@@ -25,12 +25,13 @@ class Committed:
 
     def __init__(self, *lineages: list[Record], seeds: list[str] | None = None, **settings: Any) -> None:
         events: list[Event] = []
-        output = Output(Path("out.jsonl"))
+        output = Output(Path("out.jsonl"), command="evolve")
         seed_rows = [Seed(instruction=text) for text in seeds or []]
         self.committer = Committer(output, events.append, known=KnownQuestions(seed_rows), **settings)
         for lineage in lineages:
             self.committer.commit(lineage)
-        output.publish({})
+        output.publish({"command": "evolve"})
+        output.close()
         self.accepted = [(r["instruction"], r["provenance"]["round"]) for r in rows(Path("out.jsonl"))]
         self.rejections = {
             (r["instruction"], r["provenance"]["round"]): r["rejection"] for r in rows(Path("out.rejected.jsonl"))
@@ -94,32 +95,34 @@ def test_a_run_is_dry_when_hardly_anything_is_accepted_any_more() -> None:
 def test_files_that_are_not_evolgens_are_left_alone() -> None:
     Path("out.jsonl").write_text("precious\n")
     with pytest.raises(UsageError, match="no manifest"):
-        Output(Path("out.jsonl"))
+        Output(Path("out.jsonl"), command="evolve")
     assert Path("out.jsonl").read_text() == "precious\n"
-    Output(Path("out.jsonl"), force=True).close()
+    Output(Path("out.jsonl"), command="evolve", force=True).close()
 
 
 def test_one_output_belongs_to_one_run() -> None:
-    first = Output(Path("out.jsonl"))
+    first = Output(Path("out.jsonl"), command="evolve")
     first.write(row("a"))
     with pytest.raises(UsageError, match="another run is writing this output"):
-        Output(Path("out.jsonl"))
-    first.publish({})
+        Output(Path("out.jsonl"), command="evolve")
+    first.publish({"command": "evolve"})
     assert len(rows(Path("out.jsonl"))) == 1
-    Output(Path("out.jsonl")).close()
+    Output(Path("out.jsonl"), command="evolve").close()
 
 
 def test_a_reader_never_sees_half_a_file() -> None:
-    output = Output(Path("deep/data.jsonl"))
+    output = Output(Path("deep/data.jsonl"), command="evolve")
     output.write(row("a"))
-    assert [path.name for path in Path("deep").iterdir()] == ["data.jsonl.part", "data.rejected.jsonl.part"]
+    on_its_way = ["data.jsonl.part", "data.progress.json", "data.rejected.jsonl.part"]
+    assert sorted(path.name for path in Path("deep").iterdir()) == on_its_way
     output.publish({"accepted": 1})
+    output.close()
     names = sorted(path.name for path in Path("deep").iterdir())
     assert names == ["data.jsonl", "data.manifest.json", "data.rejected.jsonl"]
 
 
 def test_what_was_not_published_stays_as_part_unless_it_is_empty() -> None:
-    output = Output(Path("out.jsonl"))
+    output = Output(Path("out.jsonl"), command="evolve")
     output.write(row("a"))
     output.close()
-    assert [path.name for path in Path().iterdir()] == ["out.jsonl.part"]
+    assert sorted(path.name for path in Path().iterdir()) == ["out.jsonl.part", "out.progress.json"]
