@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -40,8 +42,9 @@ def root(
 def carry_out(command: Command[Any], settings: dict[str, Any], *, as_json: bool, debug: bool) -> None:
     """Run a command with what the user gave, show how it goes, and what came of it."""
     from evolgen.cli.process import stopping_on_signals, tuned_interpreter
+    from evolgen.commands.defaults import read_defaults
     from evolgen.commands.start import start
-    from evolgen.events import Event
+    from evolgen.events import Event, Notice
     from evolgen.report import closing
     from evolgen.report.display import Display
     from evolgen.report.preview import Preview
@@ -54,13 +57,17 @@ def carry_out(command: Command[Any], settings: dict[str, Any], *, as_json: bool,
                 preview(event)
                 display(event)
 
+            defaults = read_defaults(Path(), COMMANDS)
+            if defaults is not None:
+                display(Notice(f"settings from {defaults.path} stand below the flags"))
+                settings = defaults.of(command) | settings
             config = configured(command.config, settings)
             with tuned_interpreter():
-                run = start(config, observer=observe)
+                run = start(config, observer=observe, defaults=defaults)
                 with stopping_on_signals(run.stop):
                     summary = run.result()
         if as_json:
-            print(summary.model_dump_json())
+            print(summary.model_dump_json(), file=sys.stderr if str(summary.out) == "-" else sys.stdout)
         else:
             closing.show(COMMANDS[summary.command].closing, summary, preview)
         if summary.stopped is not None:

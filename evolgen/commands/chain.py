@@ -85,6 +85,8 @@ def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: M
 
 def _out(recipe: Recipe) -> Path:
     out = recipe.shared.get("out")
+    if out == "-":
+        raise UsageError(f"{recipe.path}: out: several commands keep their rows beside it; name a file")
     if not isinstance(out, str) or not out:
         raise UsageError(f"{recipe.path}: a recipe of several commands says at its top where its rows go: out = ...")
     return Path(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel
@@ -23,12 +24,26 @@ Work: TypeAlias = Callable[[], Summary]
 
 
 @dataclass(frozen=True)
+class Defaults:
+    """Settings for whatever is run in a folder, from a file there: of all commands, and tables of one."""
+
+    path: Path
+    settings: Mapping[str, Any]
+
+    def of(self, command: Command[Any]) -> dict[str, Any]:
+        """Those of a command."""
+        fields = command.config.model_fields
+        own: Mapping[str, Any] = self.settings.get(command.name, {})
+        return {name: value for name, value in self.settings.items() if name in fields} | dict(own)
+
+
+@dataclass(frozen=True)
 class Means:
     """What a command is carried out with, beside its settings.
 
     `run` is the handle of all, `name` that of the command and `stage` the one under which it tells its events. `script`
     answers in a teacher's place, `backoff` sets the pauses between attempts. `commands` is the table, for those that
-    call others.
+    call others; `defaults` are settings from a file that stand below all others.
     """
 
     run: Run[Summary]
@@ -37,6 +52,7 @@ class Means:
     stage: str
     script: Script | None = None
     backoff: Backoff | None = None
+    defaults: Defaults | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from evolgen.commands.command import Means
-from evolgen.engine.output import OutputFiles
+from evolgen.config import Config
+from evolgen.engine.output import Output, OutputFiles
+from evolgen.engine.stdout import StandardOutput
 from evolgen.errors import UsageError
 from evolgen.events import Event, Observer
 from evolgen.report.summary import Summary
@@ -43,8 +45,17 @@ class Watch:
         self._run.tell(event)
 
 
+def open_output(out: Path, config: Config, means: Means) -> Output | StandardOutput:
+    """Where the rows of a command go; raises UsageError where they can't."""
+    if str(out) == "-":
+        return StandardOutput(config.rejects, config.manifest)
+    return Output(out, command=means.name, force=config.force)
+
+
 def refuse_reading_what_is_written(sources: Iterable[Any], out: Path) -> None:
     """Raise UsageError if a file that is read, under whatever name, is one that would be written."""
+    if str(out) == "-":
+        return
     files = OutputFiles(out)
     written = (files.accepted, files.rejected, files.manifest)
     for source in sources:
@@ -61,10 +72,13 @@ def _same_file(path: Path, other: str | Path) -> bool:
         return False
 
 
-def manifest(config: BaseModel, summary: Summary, started: float, packages: Iterable[str]) -> dict[str, Any]:
+def manifest(
+    config: BaseModel, summary: Summary, started: float, packages: Iterable[str], means: Means
+) -> dict[str, Any]:
     """What the manifest says beside the files' sha256: times and machine matters belong here, not in rows."""
     return summary.model_dump(mode="json") | {
         "config": config.model_dump(mode="json"),
+        **({} if means.defaults is None else {"defaults": {str(means.defaults.path): means.defaults.settings}}),
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("evolgen", *packages)},

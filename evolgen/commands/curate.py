@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from evolgen.commands.command import Means, Work
-from evolgen.commands.common import TOLD_EVERY, Watch, manifest, refuse_reading_what_is_written
+from evolgen.commands.common import TOLD_EVERY, Watch, manifest, open_output, refuse_reading_what_is_written
 from evolgen.config.decontaminate import DecontaminateConfig
 from evolgen.config.dedupe import DedupeConfig
 from evolgen.config.filter import FilterConfig
-from evolgen.engine.output import Output
 from evolgen.errors import Stopped, UsageError
 from evolgen.events import Kept, Masked, Rejected, Working
 from evolgen.formats.inputs import input_rejection, source_rows, viewed
@@ -51,7 +50,7 @@ class Curation:
         self.means = means
         self.watch = Watch(means)
         self._config = config
-        self._output = Output(config.out, command=means.name, force=config.force)
+        self._output = open_output(config.out, config, means)
         self._kept = 0  # and not told yet: an event for each would cost as much as the rest
         self._first: list[Any] = []
 
@@ -64,7 +63,7 @@ class Curation:
                 summary = self._summary()
                 aside = self._output.would_empty(summary.accepted)
                 summary = summary.model_copy(update={"published": not aside})
-                told = manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz")) | facts
+                told = manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz"), self.means) | facts
                 self._output.set_aside(told) if aside else self._output.publish(told)
                 return summary
             except Stopped as stopped:

@@ -46,7 +46,7 @@ def load(config: EvolveConfig) -> Templates:
     from evolgen.pipelines import evol_instruct
     from evolgen.prompts import PromptLibrary
 
-    return evol_instruct.load(config, PromptLibrary(config.prompts))
+    return evol_instruct.load(config, PromptLibrary(config.prompts, named=config.operators or ()))
 
 
 EVOLVE = Command(

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from evolgen.asking import Ask, Role
 from evolgen.commands.asking import make_teachers, open_asker, prices_of
 from evolgen.commands.command import Means, Work
-from evolgen.commands.common import Watch, manifest, refuse_reading_what_is_written
+from evolgen.commands.common import Watch, manifest, open_output, refuse_reading_what_is_written
 from evolgen.commands.estimate import Scope, estimate, probe
 from evolgen.config import Settings
 from evolgen.engine.ask import Asker
@@ -21,6 +21,7 @@ from evolgen.engine.commit import Committer, Known
 from evolgen.engine.ending import Ending
 from evolgen.engine.generation import WIDTH_PER_SLOT, Generation
 from evolgen.engine.output import Output, OutputFiles
+from evolgen.engine.stdout import StandardOutput
 from evolgen.engine.stopping import stopped_by
 from evolgen.errors import Interrupted
 from evolgen.events import Planned
@@ -91,9 +92,11 @@ class Session(Generic[T]):
         job, config = self._job, self._config
         with contextlib.ExitStack() as self._stack:
             pipeline = job.pipeline()
-            output = Output(config.out, command=self._means.name, force=config.force)
+            output = open_output(config.out, config, self._means)
             self._stack.callback(output.close)
-            self._watch.also(ProgressFile(output.files.progress, output.progress, self._watch.tally, job.target))
+            if isinstance(output, Output):
+                progress = ProgressFile(output.files.progress, output.progress, self._watch.tally, job.target)
+                self._watch.also(progress)
             asker = self._asker
             committer = Committer(output, self._watch, known=job.known, keep=job.keep, target=job.target)
             kept = self._stack.pop_all()
@@ -149,7 +152,9 @@ class Session(Generic[T]):
                 at_once = "stopped at once; calls in flight were given up, what had come is stored"
                 return self._summary(ending=Ending.by(Interrupted(at_once)))
 
-    async def _run(self, pipeline: Pipeline[T], output: Output, asker: Asker, committer: Committer) -> Summary:
+    async def _run(
+        self, pipeline: Pipeline[T], output: Output | StandardOutput, asker: Asker, committer: Committer
+    ) -> Summary:
         """Run the pipeline over its visits and publish what came of it; raises where the command was wrong."""
         job, batch = self._job, self._config.batch
         self._watch(Planned(job.candidates, job.target))
@@ -187,11 +192,12 @@ class Session(Generic[T]):
             stopped=None if ending is None or ending.reason is None else str(ending.reason),
             published=ending is None or ending.publish,
             delivered=delivered,
+            own_templates=tuple(template.name for template in self._job.templates if template.own),
             seconds=time.time() - self._watch.started,
         )
 
     def _manifest(self, summary: Summary) -> dict[str, Any]:
-        told = manifest(self._config, summary, self._watch.started, ("openai", "pydantic"))
+        told = manifest(self._config, summary, self._watch.started, ("openai", "pydantic"), self._means)
         return told | {
             "models": {role: dict(teacher.identity) for role, teacher in self._roles.items()},
             "prompts": {template.name: template.digest for template in self._job.templates},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,33 @@ class Recipe:
     path: Path
     shared: dict[str, Any]
     tables: dict[str, dict[str, Any]]
+
+    def overridden(self, settings: Mapping[str, Any]) -> Recipe:
+        """The same with settings that go before its own; with a dot in its name, one is of a single command."""
+        shared = dict(self.shared)
+        tables = {name: dict(table) for name, table in self.tables.items()}
+        for path, value in settings.items():
+            command, _, name = path.rpartition(".")
+            if command and command not in tables:
+                raise UsageError(f"{self.path}: --set {path}: the recipe has no table [{command}]")
+            for table in [tables[command]] if command else tables.values():
+                if command:
+                    table[name] = value
+                else:
+                    table.pop(name, None)
+            if not command:
+                shared[name] = value
+        return replace(self, shared=shared, tables=tables)
+
+    def below(self, defaults: Mapping[str, Any], fields: Mapping[str, Collection[str]]) -> Recipe:
+        """The same above defaults: those of all commands, and tables of one; `fields` are the settings of each."""
+        tables = {}
+        for command, table in self.tables.items():
+            own = defaults.get(command, {})
+            common = {name: value for name, value in defaults.items() if name in fields[command]}
+            known = {name: value for name, value in (common | own).items() if name not in self.shared}
+            tables[command] = known | table
+        return replace(self, tables=tables)
 
     @property
     def is_chain(self) -> bool:

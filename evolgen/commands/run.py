@@ -15,7 +15,11 @@ def prepare(config: RunConfig, means: Means) -> Work:
     from evolgen.commands.chain import prepare_chain
     from evolgen.commands.recipes import read_recipe
 
-    recipe = read_recipe(config.recipe, [name for name in means.commands if name != RUN.name])
+    commands = {name: command for name, command in means.commands.items() if name != RUN.name}
+    recipe = read_recipe(config.recipe, commands).overridden(config.overrides)
+    if means.defaults is not None:
+        fields = {name: command.config.model_fields for name, command in commands.items()}
+        recipe = recipe.below(means.defaults.settings, fields)
     if recipe.is_chain:
         return prepare_chain(recipe, means)
     name, settings = recipe.single()

@@ -16,6 +16,7 @@ from evolgen.report.summary import Summary
 
 if TYPE_CHECKING:
     from evolgen.backends.scripted import Script
+    from evolgen.commands.command import Defaults
     from evolgen.engine.run import Run
     from evolgen.events import Observer
     from evolgen.pauses import Backoff
@@ -41,14 +42,16 @@ def start(
     script: Script | None = None,
     observer: Observer | None = None,
     backoff: Backoff | None = None,
+    defaults: Defaults | None = None,
 ) -> Run[Summary]:
     """Start the command that takes such a config; returns its handle, in a running event loop or without one.
 
     Reads the settings and what the pipelines work on before it returns, so that what is wrong with them is raised here,
     as UsageError. `script` is a function that answers in a teacher's place. `observer` is called with each event, in
-    the run's own thread. `backoff` sets the pauses between attempts.
+    the run's own thread. `backoff` sets the pauses between attempts; `defaults` are what the command line found in a
+    file, for recipes and the manifest.
     """
-    return _started(config, script, observer, backoff, watched=True)
+    return _started(config, observer, watched=True, script=script, backoff=backoff, defaults=defaults)
 
 
 def function(command: Command[Any]) -> Function:
@@ -65,7 +68,7 @@ def function(command: Command[Any]) -> Function:
         if config is not None and not isinstance(config, command.config):
             config, settings = None, {command.reads: config, **settings}
         whole = configured(command.config, settings, config)
-        return _started(whole, script, observer or _notebook(), None, watched=False).result()
+        return _started(whole, observer or _notebook(), watched=False, script=script).result()
 
     call.__name__ = call.__qualname__ = command.function
     call.__doc__ = f"""{command.help} What `evolgen {command.name}` does.
@@ -79,17 +82,14 @@ def function(command: Command[Any]) -> Function:
     return call
 
 
-def _started(
-    config: BaseModel, script: Script | None, observer: Observer | None, backoff: Backoff | None, *, watched: bool
-) -> Run[Summary]:
+def _started(config: BaseModel, observer: Observer | None, *, watched: bool, **means: Any) -> Run[Summary]:
     from evolgen.engine.run import Run
 
     command = next((each for each in COMMANDS.values() if type(config) is each.config), None)
     if command is None:
         raise UsageError(f"no command takes a {type(config).__name__}")
     run: Run[Summary] = Run(observer, watched=watched)
-    means = Means(run, COMMANDS, command.name, command.name, script, backoff)
-    run.begin(command.prepare(config, means))
+    run.begin(command.prepare(config, Means(run, COMMANDS, command.name, command.name, **means)))
     return run
 
 

@@ -41,10 +41,10 @@ SeedSource: TypeAlias = str | Path | dict[str, Any]
 
 M = TypeVar("M", bound=BaseModel)
 
-OUT_HELP = "The dataset to write (JSONL)."
+OUT_HELP = "The dataset to write; its ending says the format: .jsonl, .json, .csv, .jsonl.gz, ... - is stdout."
 INPUTS_HELP = "Rows: JSONL, JSON, CSV or text files, also .gz; - is standard input."
 TOKENIZER_HELP = "unicode: words in any script; rouge: those of the original, ASCII only."
-KEPT_HELP = "Where the rows that are kept go (JSONL), as they came; rejected ones lie beside it."
+KEPT_HELP = "Where the rows that are kept go, as they came; rejected ones lie beside it. - is stdout."
 
 Inputs = Annotated[Sequence[SeedSource], BeforeValidator(values.several), Field(min_length=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(values.names)]
@@ -66,7 +66,7 @@ class Config(BaseModel):
     )
 
     strict: bool = Field(default=False, description="A bad line in the input is fatal, before anything is done.")
-    force: bool = Field(default=False, description="Overwrite an output that this command did not write, or that was changed.")
+    force: bool = Field(default=False, description="Overwrite an output that is not this command's, or was changed.")
     encoding: Encoding | None = Field(
         default=None,
         description="The encoding of input files that are not UTF-8 and have no byte order mark: latin-1.",
@@ -75,6 +75,8 @@ class Config(BaseModel):
         default_factory=dict,
         description="Input fields that stand for known ones: instruction=problem,output=solution.text.",
     )
+    rejects: Path | None = Field(default=None, description="With -o -: where rejected rows go. Default: nowhere.")
+    manifest: Path | None = Field(default=None, description="With -o -: where the manifest goes. Default: nowhere.")
     max_line: int = Field(
         default=MAX_LINE, ge=1, description="Bytes of a line of input beyond which a file is not read on."
     )
@@ -87,7 +89,8 @@ class Config(BaseModel):
     @classmethod
     def unused(cls, settings: Mapping[str, Any]) -> Mapping[str, str]:
         """The settings that do nothing beside those that were given, and why; to give one of them is an error."""
-        return {}
+        beside = "it lies beside the output, unless that is -o -"
+        return {} if str(settings.get("out")) == "-" else {"rejects": beside, "manifest": beside}
 
     @model_validator(mode="after")
     def _nothing_is_given_in_vain(self) -> Self:

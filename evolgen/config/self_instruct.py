@@ -48,7 +48,8 @@ class SelfInstructConfig(WithAnswers, WithJudge, WithTemplates, WithSeed, Settin
     @classmethod
     def unused(cls, settings: Mapping[str, Any]) -> Mapping[str, str]:
         """Alpaca's one question a request leaves nothing to answer, to judge or to wait for."""
+        unused = super().unused(settings)
         if settings.get("style") != "alpaca":
-            return {}
+            return unused
         why = "the style alpaca asks for whole tasks in one call"
-        return {"answer_model": why, "judge_model": why, "lag": "the style alpaca shows seeds only"}
+        return {**unused, "answer_model": why, "judge_model": why, "lag": "the style alpaca shows seeds only"}

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Literal, Protocol
 
 from evolgen.curate.dedupe import ExactIndex
-from evolgen.engine.output import Output
 from evolgen.events import Committed, Observer
 from evolgen.records import MATCH_TEXT, Match, Record, Seed, printable
 
@@ -61,6 +60,12 @@ class KnownAnswers:
         self._known.add((row.id, row.provenance.sample))
 
 
+class Rows(Protocol):
+    """Where rows are written, accepted or rejected."""
+
+    def write(self, row: Record) -> None: ...
+
+
 class Committer:
     """Takes finished lineages in commit order and decides each row's fate; what it decides is final.
 
@@ -70,7 +75,7 @@ class Committer:
 
     def __init__(
         self,
-        output: Output,
+        output: Rows,
         observer: Observer,
         *,
         known: Known,

@@ -26,10 +26,10 @@ Closing: TypeAlias = "Callable[[Summary, Preview, int], Iterator[Table | str]]"
 
 
 def show(closing: Closing, summary: Summary, preview: Preview) -> None:
-    """Print what came of a run."""
+    """Print what came of a run, on stderr where its rows went to stdout."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=str(summary.out) == "-")
     for part in closing(summary, preview, console.width):
         if isinstance(part, str):
             console.print(part, markup=False, soft_wrap=True)
@@ -174,6 +174,8 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
         yield f"{summary.no_verdict} rows are of tasks for which it could not be read whether they are classifications"
     if summary.surplus and summary.published:
         yield f"{summary.surplus} answers were not needed for the rows; they stay in the store"
+    if summary.own_templates:
+        yield f"templates of your own: {', '.join(summary.own_templates)}"
     oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""
     yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
     yield from _files(summary)
@@ -214,6 +216,8 @@ def _cost(summary: Summary) -> str:
 
 
 def _files(summary: Summary) -> Iterable[str]:
+    if str(summary.out) == "-":
+        return
     for label, path in (("accepted", summary.out), ("rejected", summary.rejected_out), ("manifest", summary.manifest)):
         shown = path if summary.published else path.with_name(f"{path.name}.part")
         if shown.exists():

@@ -28,8 +28,9 @@ class Summary(BaseModel):
     took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row of the output
     needed. `cost_usd` is what this run paid, None where a price or a count of tokens is unknown; `costs_usd` the same
     by role (of a chain by stage), `cost_per_row_usd` by accepted row. `masked` rows were accepted with something masked
-    in them. `complete` tells whether the run did all it was asked to; if not, `stopped` says why. Of a chain `stages`
-    are the summaries of its commands. With `--estimate` nothing was asked, and `estimate` says what a run would take.
+    in them. `own_templates` were taken from `--prompts`. `complete` tells whether the run did all it was asked to; if
+    not, `stopped` says why. Of a chain `stages` are the summaries of its commands. With `--estimate` nothing was asked,
+    and `estimate` says what a run would take.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,6 +63,7 @@ class Summary(BaseModel):
     cost_per_row_usd: float | None
     seconds: float
     rows_per_second: float
+    own_templates: tuple[str, ...] = ()
     stages: tuple[Summary, ...] = ()
     estimate: Estimate | None = None
 
@@ -83,6 +85,7 @@ def summarize(
     stopped: str | None = None,
     published: bool = True,
     delivered: int = 0,
+    own_templates: tuple[str, ...] = (),
 ) -> Summary:
     """The summary of what a tally counted; `delivered` is how many answers lineages were given."""
     cost = tally.cost
@@ -118,6 +121,7 @@ def summarize(
         cost_usd=cost,
         costs_usd=tally.costs,
         cost_per_row_usd=None if cost is None or not tally.accepted else cost / tally.accepted,
+        own_templates=own_templates,
         seconds=round(seconds, 3),
         rows_per_second=round(tally.candidates / max(seconds, 0.001), 1),
     )

@@ -224,3 +224,28 @@ def test_the_version_stands_in_the_progress_file() -> None:
     assert json.loads(Path("out.progress.json").read_text()) == {"version": module.VERSION, "command": "filter"}
     output.close()
     assert not Path("out.progress.json").exists()
+
+
+def test_a_pipe_gets_the_rows_and_nothing_else() -> None:
+    lines = b'{"instruction": "Name a river."}\n{"instruction": "x", "output": "N/A"}\n'
+    done = program.evolgen("filter", "-", "-o", "-", stdin=lines)
+    assert (done.returncode, done.stdout.encode()) == (0, lines[:33])
+    assert "rejected  1" in done.stderr
+    assert everything() == {}
+    done = program.evolgen(
+        "filter", "-", "-o", "-", "--rejects", "r.jsonl", "--manifest", "m.json", "--json", stdin=lines
+    )
+    assert done.stdout.encode() == lines[:33]
+    assert json.loads(done.stderr.splitlines()[-1])["rejected"] == 1
+    assert rows(Path("r.jsonl"))[0]["rejection"]["rule"] == "na_output"
+    assert json.loads(Path("m.json").read_text())["command"] == "filter"
+    assert program.evolgen("filter", "-", "-o", "-", "--rejects", "r.jsonl", stdin=lines).returncode == 2
+    done = program.evolgen("filter", "-", "-o", "k.jsonl", "--rejects", "s.jsonl", stdin=lines)
+    assert (done.returncode, "it would do nothing: it lies beside the output" in done.stderr) == (2, True)
+    Path("script.jsonl").write_text('{"answer": "The Po."}\n')
+    done = program.evolgen("respond", "-", "-o", "-", "--model", "scripted:script.jsonl", stdin=b"Name a river.\n")
+    assert json.loads(done.stdout)["output"] == "The Po."
+    stopped = program.evolgen(
+        "respond", "-", "-o", "-", "--model", "scripted:script.jsonl", "--offline", stdin=b"A lake?\n"
+    )
+    assert (stopped.returncode, stopped.stdout) == (3, "")
