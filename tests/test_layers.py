@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import inspect
 import subprocess
 import sys
@@ -65,6 +66,16 @@ def test_imports_point_downward(path: Path) -> None:
         assert below or INSIDE_A_LAYER.get((own, other), False), f"{own} imports {other}"
         if own == "runner":
             assert other == "errors"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    def name(path: Path) -> str:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    modules = {name(path): imports_of(path) for path in PACKAGE.rglob("*.py")}
+    graph = {module: imports & modules.keys() - {module} for module, imports in modules.items() if module != "evolgen"}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) >= len(graph)
 
 
 def test_pipelines_know_neither_engine_nor_backends() -> None:

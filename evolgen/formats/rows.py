@@ -23,6 +23,9 @@ from evolgen.records import Rejection
 PIECE = 2**20
 """Bytes of lines, or characters of a JSON array, that are read at once."""
 
+NESTING = 200
+"""How deep the lists and objects of a row may lie in each other."""
+
 KINDS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonlines": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
     ".tab": "tsv", ".txt": "text", ".text": "text", ".md": "text", ".parquet": "parquet",
@@ -175,21 +178,26 @@ def _odd_row(place: str, line: bytes) -> RawRow:
     """A row that the fast and strict reader can't read: it may be fine (a lone surrogate, a very long number)."""
     try:
         value = loads(line)
+        cleaned = _cleaned(value)
     except UnicodeDecodeError as error:
         problem = f"invalid UTF-8: {error.reason} at byte {error.start + 1} (--encoding says another)"
         return RawRow(place, _as_text(line), problem)
     except ValueError as error:
         return RawRow(place, _as_text(line), f"not JSON: {error}")
-    cleaned = _cleaned(value)  # NaN, which is no JSON for others, is null in what is written
     return RawRow(place, cleaned, None, line if cleaned == value else None)
 
 
-def _cleaned(value: Any) -> Any:
+def _cleaned(value: Any, left: int = NESTING) -> Any:
+    """A value as JSON can hold it: NaN is null. Raises ValueError if it is nested too deeply."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if not isinstance(value, list | dict):
+        return value
+    if not left:
+        raise ValueError("nested too deeply")
     if isinstance(value, list):
-        return [_cleaned(each) for each in value]
-    return {key: _cleaned(each) for key, each in value.items()} if isinstance(value, dict) else value
+        return [_cleaned(each, left - 1) for each in value]
+    return {key: _cleaned(each, left - 1) for key, each in value.items()}
 
 
 def loads(text: bytes) -> Any:
@@ -242,7 +250,14 @@ def _json(file: Opened, reading: Reading) -> Iterator[RawRow]:
             text += more
         else:
             number, text = number + 1, text[end:]
-            yield RawRow(f"{file.name}:{number}", _cleaned(value))
+            yield _checked(f"{file.name}:{number}", value)
+
+
+def _checked(place: str, value: Any) -> RawRow:
+    try:
+        return RawRow(place, _cleaned(value))
+    except ValueError as problem:
+        return RawRow(place, "", str(problem))
 
 
 def _syntax(error: Exception) -> str:
@@ -268,7 +283,7 @@ def _objects(file: Opened, stream: codecs.StreamReader, text: str, reading: Read
             if not isinstance(value, dict):
                 raise UsageError(f"{file.name}: it must hold a list of rows")
             number, text = number + 1, text[end:]
-            yield RawRow(f"{file.name}:{number}", _cleaned(value))
+            yield _checked(f"{file.name}:{number}", value)
 
 
 def _text(file: Opened, reading: Reading) -> Iterator[RawRow]:

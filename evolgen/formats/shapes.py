@@ -99,7 +99,7 @@ def read_row(value: Any) -> Row:
     if row is None and any(key != key.lower() for key in value):
         row = _read({key.lower(): each for key, each in value.items()})
     if row is None:
-        found = ", ".join(map(str, list(value)[:12])) or "none"
+        found = ", ".join(str(name)[:40] for name in list(value)[:12]) or "none"
         raise Unusable(
             "unknown_shape",
             f"the row has no instruction and no conversation that is known by its name (its fields: {found}); "

@@ -25,7 +25,7 @@ def csv_rows(file: Opened, *, tab: bool, max_line: int) -> Iterator[Cells]:
     text = io.TextIOWrapper(file.stream, encoding="utf-8", errors="surrogateescape", newline="")
     lines = _Lines(text, file.name, max_line)
     csv.field_size_limit(max_line)
-    start = text.readline(max_line)
+    start = text.readline(max_line + 1)
     lines.put_back(start)
     parted = "\t" if tab else max(",;\t", key=start.count)
     spaced = f"{parted} " in start

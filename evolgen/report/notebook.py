@@ -1,16 +1,12 @@
-"""Runs in a notebook: a bar while they go, and a summary that shows itself."""
+"""Runs in a notebook: a bar while they go."""
 
 from __future__ import annotations
 
-import html
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evolgen.events import Event, Planned, Working
 from evolgen.report.tally import Tally
-
-if TYPE_CHECKING:
-    from evolgen.report.summary import Summary
 
 
 def in_notebook() -> bool:
@@ -51,23 +47,3 @@ class NotebookProgress:
             self._bar.close()
         self._tally = Tally()
         self._bar = tqdm(desc=what, total=total or None, unit=" rows")
-
-
-def summary_html(summary: Summary) -> str:
-    """A summary as a small table."""
-    rows = [
-        ("candidates", f"{summary.candidates:,}"),
-        ("accepted", f"{summary.accepted:,}"),
-        ("rejected", f"{summary.rejected:,}"),
-        *(
-            (f"\u2003{rule}", f"{count:,}")
-            for rule, count in sorted(summary.by_rule.items(), key=lambda item: -item[1])
-        ),
-        ("requests", f"{summary.requests:,}, {summary.replayed:,} answers replayed"),
-        ("tokens", f"{summary.tokens.total:,}"),
-        ("cost", "unknown" if summary.cost_usd is None else f"${summary.cost_usd:.4f}"),
-        ("stopped", summary.stopped or "no: complete"),
-        ("rows", str(summary.out) if summary.published else "not published"),
-    ]
-    cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
-    return f"<table><caption>{html.escape(summary.command)}</caption>{cells}</table>"

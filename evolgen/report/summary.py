@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,9 +70,20 @@ class Summary(BaseModel):
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
-        from evolgen.report.notebook import summary_html
-
-        return summary_html(self)
+        rules = sorted(self.by_rule.items(), key=lambda item: -item[1])
+        rows = [
+            ("candidates", f"{self.candidates:,}"),
+            ("accepted", f"{self.accepted:,}"),
+            ("rejected", f"{self.rejected:,}"),
+            *((f"\u2003{rule}", f"{count:,}") for rule, count in rules),
+            ("requests", f"{self.requests:,}, {self.replayed:,} answers replayed"),
+            ("tokens", f"{self.tokens.total:,}"),
+            ("cost", "unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"),
+            ("stopped", self.stopped or "no: complete"),
+            ("rows", str(self.out) if self.published else "not published"),
+        ]
+        cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+        return f"<table><caption>{html.escape(self.command)}</caption>{cells}</table>"
 
 
 def summarize(

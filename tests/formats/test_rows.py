@@ -175,6 +175,25 @@ def test_marks_are_understood_everywhere() -> None:
         assert Path("kept.jsonl").read_bytes().strip() in (content.strip(), b'"Name a river."')
 
 
+@pytest.mark.parametrize("depth", [150, 300, 900, 5000, 100_000])
+def test_a_row_that_is_nested_too_deeply_is_a_reject(depth: int) -> None:
+    deep = '{"instruction": "Name a river.", "n": ' + "[" * depth + "]" * depth + "}"
+    fine = '{"instruction": "Name a lake."}'
+    Path("a.jsonl").write_text(f"{fine}\n{deep}\n")
+    Path("a.json").write_text(f"[{fine}, {deep}]")
+    for name in ("a.jsonl", "a.json"):
+        try:
+            summary = evolgen.filter(name, out=f"{name}.out.jsonl", rule="email=mask")
+        except UsageError as error:
+            assert "nested too deeply" in str(error)  # noqa: PT017
+            assert name == "a.json"
+        else:
+            assert summary.accepted == (2 if depth < 200 else 1)
+            assert (
+                depth < 200 or "nested too deeply" in rows(Path(f"{name}.out.rejected.jsonl"))[0]["rejection"]["reason"]
+            )
+
+
 def test_nothing_readable_is_exit_2_and_writes_nothing() -> None:
     Path("a.jsonl").write_text('{"title": 1}\n{bad\n')
     done = program.evolgen("dedupe", "a.jsonl", "-o", "out.jsonl")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import evolgen
 from evolgen.formats.prompts import prompt_of
 from evolgen.formats.seeds import instruction_of
 from evolgen.formats.shapes import Spoken, Unusable, read_row
@@ -163,3 +165,23 @@ def test_any_value_is_read_or_refused_and_what_is_masked_is_what_is_seen(row: An
     for view in (prompt_of, instruction_of):
         with contextlib.suppress(Unusable):
             view(row)
+
+
+@given(st.lists(ROWS | st.dictionaries(KNOWN, WORDS, min_size=1), min_size=3, max_size=30))
+@settings(max_examples=25, deadline=None)
+def test_whatever_the_rows_no_command_fails_on_them(values: list[Any]) -> None:
+    Path("in.jsonl").write_text(
+        "".join(json.dumps(value) + "\n" for value in [*values, {"instruction": "Name a lake."}])
+    )
+    Path("bench.jsonl").write_text('{"instruction": "Name a river that is in no row."}\n')
+    settings: dict[str, dict[str, Any]] = {
+        "filter": {"preset": "clean,privacy", "rule": "email=mask"},
+        "dedupe": {"method": "exact,minhash,rouge-l"},
+        "decontaminate": {"against": "bench.jsonl"},
+        "respond": {"script": lambda request: "The Po."},
+        "evolve": {"script": lambda request: "Not Equal", "rounds": 1},
+    }
+    for command, more in settings.items():
+        for name in ("out.jsonl", "out.csv"):
+            summary = getattr(evolgen, command)("in.jsonl", out=name, force=True, **more)
+            assert summary.accepted + summary.rejected == summary.candidates >= len(values) + 1

@@ -45,7 +45,7 @@ def _pattern(path: Path | None) -> re.Pattern[str]:
 
 def _read(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{path}: the list of words can't be read: {getattr(error, 'strerror', None) or error}"
