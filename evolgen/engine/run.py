@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import threading
 import uuid
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from evolgen.engine.stopping import StopSwitch
 from evolgen.events import Event, Notice, Observer
@@ -20,6 +21,10 @@ S = TypeVar("S")
 
 UNREAD = 10_000
 """Events that are kept until somebody reads them; what comes while so many are unread is dropped and counted."""
+
+
+_under_way: set[Run[Any]] = set()
+"""The runs that have not ended, which a program that ends waits for."""
 
 
 class Unread:
@@ -103,7 +108,12 @@ class Run(Generic[S]):
         self._outcome: Future[S] = Future()
 
     def begin(self, work: Callable[[], S]) -> None:
-        """Do the work in a thread; what it returns is the summary, what it raises is raised by `result` and `wait`."""
+        """Do the work in a thread; what it returns is the summary, what it raises is raised by `result` and `wait`.
+
+        A program that ends meanwhile waits for it.
+        """
+        _wait_at_exit()
+        _under_way.add(self)
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._do, work), name=f"evolgen-run-{self.id}").start()
 
@@ -166,4 +176,19 @@ class Run(Generic[S]):
         else:
             self._outcome.set_result(self.summary)
         finally:
+            _under_way.discard(self)
             self._unread.end()
+
+
+@functools.cache
+def _wait_at_exit() -> None:
+    """Have the program wait for its runs before the interpreter takes their threads' pools away."""
+    import concurrent.futures.thread  # noqa: F401  # whose own exit was registered when it was imported: ours comes first
+
+    threading._register_atexit(_finish)  # type: ignore[attr-defined]  # `atexit` is too late: pools are gone by then
+
+
+def _finish() -> None:
+    for run in list(_under_way):
+        with contextlib.suppress(Exception, KeyboardInterrupt):
+            run.result()

@@ -36,7 +36,7 @@ class StopSwitch:
     def check(self) -> None:
         """Raise Interrupted if an end was asked for: for work that goes on without a loop."""
         if self._asked:
-            raise Interrupted("stopped; nothing was written, and running the same command again does it all")
+            raise Interrupted("interrupted; nothing was written, and running the same command again does it all")
 
     @contextlib.contextmanager
     def heard_by(self, listener: Callable[[int], None]) -> Iterator[None]:

@@ -7,6 +7,7 @@ import gc
 import inspect
 import json
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -190,6 +191,51 @@ def test_the_input_may_come_first_and_configs_are_told_apart() -> None:
     assert evolgen.respond("prompts.txt", out="out.jsonl", script=script).accepted == 1
     with pytest.raises(evolgen.UsageError, match="no command takes a Seed"):
         evolgen.start(Seed(instruction="Name a river."))
+
+
+ENDING = """
+import evolgen, time
+def script(request):
+    time.sleep(0.005)
+    return "Fine words."
+run = evolgen.start(
+    evolgen.RespondConfig(inputs=[{"instruction": f"Q {n}"} for n in range(300)], out="out.jsonl"), script=script
+)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "raise SystemExit(5)", "raise ValueError('no')"])
+def test_a_program_that_ends_waits_for_its_runs(end: str) -> None:
+    subprocess.run([sys.executable, "-c", ENDING + end], capture_output=True, timeout=120)
+    assert len(rows(Path("out.jsonl"))) == 300
+
+
+def test_ctrl_c_stops_the_run_of_a_program_cleanly(teacher: Teacher) -> None:
+    async def slowly(body: Body) -> web.StreamResponse:
+        await asyncio.sleep(0.1)
+        return completion(sensible(body))
+
+    teacher.reply = slowly
+    command = f"""
+import evolgen, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    evolgen.respond([{{"instruction": f"Q {{n}}"}} for n in range(500)], out="out.jsonl", model="m", concurrency=4,
+                    base_url="{teacher.url}")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    process = subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE)
+    while len(teacher.calls) < 20:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == b"stopped\n"
+    asked = len(teacher.calls)
+    assert asked < 60
+    again = evolgen.respond(
+        [{"instruction": f"Q {n}"} for n in range(60)], out="out.jsonl", model="m", base_url=teacher.url
+    )
+    assert again.replayed == asked, "what was in flight was waited for and stored"
 
 
 def test_a_second_stop_ends_it_at_once(teacher: Teacher) -> None:
