@@ -63,6 +63,8 @@ def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: M
         for stage in stages:
             what = f"stage {stage.number} of {len(stages)}, {stage.command.name}"
             watch(Notice(what))
+            for path in (stage.files.accepted, stage.files.rejected, stage.files.manifest):
+                path.unlink(missing_ok=True)  # of an earlier run: what this one gives is what counts
             config = _with_budget(stage.config, recipe, done)
             work = stage.command.prepare(config, replace(means, name=stage.command.name, stage=stage.name))
             done.append(work())
@@ -79,7 +81,10 @@ def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: M
             output.write_line(line, accepted=True)
         summary = _summary(output.files, done, started)
         told = [json.loads(stage.files.manifest.read_text("utf-8")) for stage in stages]
-        output.publish(summary.model_dump(mode="json") | {"stages": told})
+        aside = output.would_empty(summary.accepted)
+        summary = summary.model_copy(update={"published": not aside})
+        manifest = summary.model_dump(mode="json") | {"stages": told}
+        output.set_aside(manifest) if aside else output.publish(manifest)
     return summary
 
 

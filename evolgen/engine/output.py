@@ -155,6 +155,7 @@ class Output:
             replace_file(self.files.manifest, text)
             self._rejected.publish()
             self._accepted.publish()
+            part_of(self.files.manifest).unlink(missing_ok=True)  # of a run that accepted nothing
         except OSError as error:
             raise self._failed(error) from error
 

@@ -148,6 +148,19 @@ def test_a_foreign_file_is_not_overwritten_by_a_chain() -> None:
     assert Path("data/all.jsonl").read_text() == "mine\n"
 
 
+def test_a_chain_that_ends_with_nothing_replaces_no_rows_and_shows_none_of_before() -> None:
+    assert evolgen.run("recipe.toml", script=script).accepted > 0
+    before = Path("data/all.jsonl").read_bytes()
+    Path("recipe.toml").write_text(RECIPE + "[decontaminate]\nagainst = 'bench.txt'\ncoverage = 0\nngram = 1\n")
+    Path("bench.txt").write_text(
+        " ".join(word for row in rows(Path("data/all.jsonl")) for word in row["instruction"].split())
+    )
+    summary = evolgen.run("recipe.toml", script=script)
+    assert (summary.accepted, summary.published, summary.complete) == (0, False, True)
+    assert Path("data/all.jsonl").read_bytes() == before
+    assert len(rows(Path("data/all.rejected.jsonl.part"))) == summary.rejected
+
+
 def test_a_stage_that_gives_nothing_ends_the_chain_with_its_rules() -> None:
     Path("recipe.toml").write_text(RECIPE.replace('preset = ["evol-instruct"]', "rule = { min_output_words = 999 }"))
     summary = evolgen.run("recipe.toml", script=script)
