@@ -100,6 +100,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._place = path.absolute()  # whatever folder the program goes to meanwhile
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._reader = self._open()
@@ -173,7 +174,7 @@ class Store:
     def _check_place(self) -> None:
         """Raise StoreError if the file is no longer where it was: what is written then is found by nobody again."""
         try:
-            same = os.path.samestat(self.path.stat(), self._file)
+            same = os.path.samestat(self._place.stat(), self._file)
         except FileNotFoundError:
             same = False
         if not same:
@@ -188,7 +189,7 @@ class Store:
         self._writer.close()
 
     def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(self._place, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         self._migrate(db)

@@ -113,7 +113,7 @@ class Teachers:
         """The same teacher, asked in batches, as many questions at once as one of them holds."""
         backend = BatchBackend(
             self._endpoints[0],
-            self._settings.store,
+            self._settings.store.absolute(),
             model=teacher.wire_name,
             identity=teacher.identity,
             give_up=self._settings.give_up,

@@ -95,7 +95,7 @@ class Session(Generic[T]):
             output = open_output(config.out, config, self._means)
             self._stack.callback(output.close)
             if isinstance(output, Output):
-                progress = ProgressFile(output.files.progress, output.progress, self._watch.tally, job.target)
+                progress = ProgressFile(output.at.progress, output.progress, self._watch.tally, job.target)
                 self._watch.also(progress)
             asker = self._asker
             committer = Committer(output, self._watch, known=job.known, keep=job.keep, target=job.target)

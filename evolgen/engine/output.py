@@ -108,23 +108,25 @@ class Output:
 
     def __init__(self, out: Path, *, command: str, force: bool = False) -> None:
         self.files = OutputFiles(out)
+        self.at = OutputFiles(out.absolute())  # whatever folder the program goes to meanwhile
         self.progress = {"version": VERSION, "command": command}
         writer = writer_of(out)
+        files = self.files
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            if not force and (foreign := _foreign_part(self.files)) is not None:
+            if not force and (foreign := _foreign_part(files)) is not None:
                 raise UsageError(_refusal(foreign))
             locked = _open_locked(part_of(out))
             try:
-                _finish_publishing(self.files)
-                if not force and (foreign := _foreign(self.files, command)) is not None:
+                _finish_publishing(files)
+                if not force and (foreign := _foreign(files, command)) is not None:
                     raise UsageError(_refusal(foreign))
-                replace_file(self.files.progress, json.dumps(self.progress) + "\n")
+                replace_file(files.progress, json.dumps(self.progress) + "\n")
                 file = _reopened(part_of(out), locked)
-                self._accepted = DatasetWriter(out, file, writer)
-                rejected = _open_locked(part_of(self.files.rejected))
+                self._accepted = DatasetWriter(self.at.accepted, file, writer)
+                rejected = _open_locked(part_of(files.rejected))
                 rejected.truncate(0)
-                self._rejected = DatasetWriter(self.files.rejected, rejected, JsonLines())
+                self._rejected = DatasetWriter(self.at.rejected, rejected, JsonLines())
             except BaseException:
                 _close_unused(locked, part_of(out))
                 raise
@@ -145,24 +147,24 @@ class Output:
     def would_empty(self, accepted: int) -> bool:
         """Whether publishing would put no row in the place of rows that are there."""
         with contextlib.suppress(OSError):
-            return not accepted and bool(_count_of(self.files))
+            return not accepted and bool(_count_of(self.at))
         return False
 
     def publish(self, manifest: dict[str, Any]) -> None:
         """Give all files their final names."""
         try:
             text = self._finished(manifest)
-            replace_file(self.files.manifest, text)
+            replace_file(self.at.manifest, text)
             self._rejected.publish()
             self._accepted.publish()
-            part_of(self.files.manifest).unlink(missing_ok=True)  # of a run that accepted nothing
+            part_of(self.at.manifest).unlink(missing_ok=True)  # of a run that accepted nothing
         except OSError as error:
             raise self._failed(error) from error
 
     def set_aside(self, manifest: dict[str, Any]) -> None:
         """Leave rejected rows and manifest as `.part`, and what was published before as it is."""
         try:
-            replace_file(part_of(self.files.manifest), self._finished(manifest))
+            replace_file(part_of(self.at.manifest), self._finished(manifest))
             self._accepted.empty()
         except OSError as error:
             raise self._failed(error) from error
@@ -177,8 +179,8 @@ class Output:
         self._accepted.close()
         self._rejected.close()
         with contextlib.suppress(OSError):
-            if not any(part_of(path).exists() for path in (self.files.accepted, self.files.rejected)):
-                self.files.progress.unlink(missing_ok=True)
+            if not any(part_of(path).exists() for path in (self.at.accepted, self.at.rejected)):
+                self.at.progress.unlink(missing_ok=True)
 
     def _finished(self, manifest: dict[str, Any]) -> str:
         sums = {

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -191,6 +192,25 @@ def test_the_input_may_come_first_and_configs_are_told_apart() -> None:
     assert evolgen.respond("prompts.txt", out="out.jsonl", script=script).accepted == 1
     with pytest.raises(evolgen.UsageError, match="no command takes a Seed"):
         evolgen.start(Seed(instruction="Name a river."))
+
+
+def test_a_program_may_go_to_another_folder_meanwhile(teacher: Teacher, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    async def when_told(body: Body) -> web.StreamResponse:
+        await gate.wait()
+        return completion(sensible(body))
+
+    teacher.reply = when_told
+    (tmp_path / "other").mkdir()
+    run = evolgen.start(evolving(teacher, "here"))
+    os.chdir("other")
+    while not teacher.calls:
+        time.sleep(0.01)
+    teacher._loop.call_soon_threadsafe(gate.set)
+    assert run.result().complete
+    assert len(rows(tmp_path / "here.jsonl")) == 80
+    assert list(Path().iterdir()) == []
 
 
 ENDING = """
