@@ -18,6 +18,7 @@ from evolgen.config.reading import Reading
 from evolgen.errors import UsageError
 from evolgen.formats import tables
 from evolgen.formats.opening import Opened, opened
+from evolgen.formats.shapes import NESTED_KEYS
 from evolgen.records import Rejection
 
 PIECE = 2**20
@@ -120,7 +121,30 @@ def _of_kind(file: Opened, kind: str, reading: Reading) -> Iterator[RawRow]:
             rows = tables.parquet_rows(file.name)
         case _:
             return _text(file, reading)
-    return (RawRow(f"{file.name}:{number}", value, problem) for number, value, problem in rows)
+    return (
+        RawRow(f"{file.name}:{number}", _unfolded(value) if problem is None else value, problem)
+        for number, value, problem in rows
+    )
+
+
+def _unfolded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose cells hold their conversations and lists, where they lie as JSON in them; other cells are texts."""
+    for name, cell in row.items():
+        if isinstance(cell, str) and cell[:1] in ("[", "{"):
+            try:
+                value = _cleaned(loads(cell.encode("utf-8", "backslashreplace")))
+            except ValueError:
+                continue
+            if name.lower() in NESTED_KEYS or _are_turns(value):
+                row[name] = value
+    return row
+
+
+def _are_turns(value: Any) -> bool:
+    """Whether a value is a conversation, whatever the name of its column."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(turn, dict) and not turn.keys().isdisjoint(("role", "from")) for turn in value)
 
 
 def _looked_into(file: Opened) -> str | None:

@@ -30,6 +30,9 @@ TEXT_KEYS = frozenset((
 ))  # fmt: skip
 """The fields in which rows say something; what lies under them belongs to it."""
 
+NESTED_KEYS = frozenset((*TURN_KEYS, *CHOICES_KEYS, *CHOSEN_KEYS, *REJECTED_KEYS, HISTORY, "images", "instances"))
+"""The fields that hold lists and objects where their format can."""
+
 _RARE = frozenset((*SYSTEM_KEYS, *CHOICES_KEYS, *IMAGE_KEYS, *CHOSEN_KEYS, *REJECTED_KEYS, HISTORY, "instances"))
 """The fields that few rows have."""
 
@@ -112,21 +115,24 @@ def plain(value: Any) -> tuple[str, str, str | None] | None:
     """The instruction, input and output of a row that says nothing else, as most do, and at half the price."""
     if isinstance(value, str):
         return value, "", None
-    if isinstance(value, dict) and isinstance(instruction := value.get("instruction"), str) and _RARE.isdisjoint(value):
+    if not isinstance(value, dict):
+        return None
+    instruction = value.get("instruction")
+    if instruction and isinstance(instruction, str) and _RARE.isdisjoint(value):
         return instruction, _first(value, INPUT_KEYS) or "", _first(value, OUTPUT_KEYS)
     return None
 
 
 def _read(row: Mapping[str, Any]) -> Row | None:
     instruction = row.get("instruction")
-    if isinstance(instruction, str):
+    if isinstance(instruction, str) and instruction:
         return _single(instruction, row)
     turns = _conversation(row)
-    if turns:
+    if turns:  # beside which an empty cell of a table is nothing
         return _with_answers(turns, row)
-    for key in INSTRUCTION_KEYS:
-        if isinstance(row.get(key), str) and (key != "q" or "a" in row):
-            return _single(row[key], row)
+    texts = [row[key] for key in INSTRUCTION_KEYS if isinstance(row.get(key), str) and (key != "q" or "a" in row)]
+    if texts:
+        return _single(next(filter(None, texts), ""), row)
     if isinstance(row.get("input"), str) and not row.keys().isdisjoint(OUTPUT_KEYS):
         return _single(row["input"], {key: each for key, each in row.items() if key != "input"})
     if turns is not None:
@@ -147,7 +153,8 @@ def _single(instruction: str, row: Mapping[str, Any]) -> Row:
     input = "\n\n".join(filter(None, (input, _choices(row))))
     chosen, refused = _answers(row)
     before = (*_system(row), *_history(row.get(HISTORY)))
-    return Row(instruction, input, output if chosen is None else chosen, (), None, before, beside, refused)
+    answer = chosen if chosen or output is None else output
+    return Row(instruction, input, answer, (), None, before, beside, refused)
 
 
 def _with_answers(turns: tuple[Spoken, ...], row: Mapping[str, Any]) -> Row:
@@ -155,7 +162,7 @@ def _with_answers(turns: tuple[Spoken, ...], row: Mapping[str, Any]) -> Row:
     if not any(turn.role == "system" for turn in turns):
         turns = (*_system(row), *_history(row.get(HISTORY)), *turns)
     output, refused = _answers(row)
-    if output is None and turns and turns[-1].role == "assistant":
+    if not output and turns and turns[-1].role == "assistant":
         *rest, last = turns
         turns, output = tuple(rest), last.text or ""  # there is a place for an answer, and none in it
     beside = (*_beside(row), *_images_in(row))
@@ -237,7 +244,7 @@ def _answers(row: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     chosen, refused = (
         next((_last_said(row[key]) for key in keys if key in row), None) for keys in (CHOSEN_KEYS, REJECTED_KEYS)
     )
-    return chosen, () if refused is None else (refused,)
+    return chosen, (refused,) if refused else ()
 
 
 def _last_said(value: Any) -> str | None:
@@ -279,12 +286,15 @@ def _images_in(row: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _first(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:
-    """The first of some fields that there is, as a text; None where there is none."""
+    """The first of some fields that says something, as a text; "" where all are empty, None where there is none."""
+    found = None
     for key in keys:
         if key in row:
             value = row[key]
-            return value if isinstance(value, str) else _text(value) or ""
-    return None
+            found = value if isinstance(value, str) else _text(value) or ""
+            if found:
+                break
+    return found
 
 
 def _text(value: Any) -> str | None:

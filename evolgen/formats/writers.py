@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,7 +71,7 @@ class Csv(_AtOnce):
     """A header and a line a row; what is no text is JSON in its cell."""
 
     def end(self) -> Iterator[bytes]:
-        columns = list(dict.fromkeys(key for row in self._rows() for key in row))
+        columns = _columns(self._rows())
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         for cells in [columns] if columns else []:
@@ -84,7 +84,7 @@ class Csv(_AtOnce):
 
 
 class Parquet(_AtOnce):
-    """A table with the types that its rows have."""
+    """A table whose columns have the types of their values; one whose values differ in type holds texts, as in CSV."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -95,10 +95,21 @@ class Parquet(_AtOnce):
         self._arrow = pyarrow
 
     def end(self) -> Iterator[bytes]:
+        rows = list(self._rows())
+        columns = {name: self._column([row.get(name) for row in rows]) for name in _columns(rows)}
         file = io.BytesIO()
-        self._arrow.parquet.write_table(self._arrow.Table.from_pylist(list(self._rows())), file)
+        self._arrow.parquet.write_table(self._arrow.table(columns), file)
         self._lines.close()
         yield file.getvalue()
+
+    def _column(self, values: list[Any]) -> Any:
+        try:
+            column = self._arrow.array(values)
+            if column.to_pylist() == values and "struct<>" not in str(column.type):  # which Parquet can't hold
+                return column
+        except (self._arrow.ArrowException, ValueError, OverflowError):
+            pass  # of several types, or with what UTF-8 can't hold
+        return self._arrow.array([None if value is None else _utf8(_cell(value)).decode() for value in values])
 
 
 class Compressed:
@@ -164,6 +175,10 @@ def stem_of(path: Path) -> str:
     return name
 
 
+def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def _cell(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
@@ -171,7 +186,11 @@ def _cell(value: Any) -> str:
 
 
 def _taken(text: io.StringIO) -> bytes:
-    taken = text.getvalue().encode("utf-8", "backslashreplace")
+    taken = _utf8(text.getvalue())
     text.seek(0)
     text.truncate()
     return taken
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

@@ -19,6 +19,7 @@ from evolgen.errors import UsageError
 from evolgen.formats.rows import read_rows
 from evolgen.formats.texts import texts_of
 from evolgen.formats.writers import writer_of
+from evolgen.records import Texts
 from tests import program
 from tests.conftest import rows
 
@@ -191,20 +192,49 @@ def test_a_folder_that_vanishes_is_one_sentence() -> None:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
+SAID = TEXT.filter(str.strip)
+CONTENT = st.one_of(TEXT, st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": TEXT}), min_size=1))
+TURNS = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system"]), "content": CONTENT}), min_size=1
+)
+TASKS = st.fixed_dictionaries(
+    {"instruction": SAID, "output": TEXT},
+    optional={
+        "system": TEXT,
+        "choices": st.lists(SAID, min_size=1),
+        "history": st.lists(st.tuples(SAID, SAID).map(list), min_size=1),
+    },
+)
 ROWS = st.lists(
-    st.fixed_dictionaries(
-        {"instruction": TEXT, "output": TEXT},
-        optional={"n": st.integers(-(2**40), 2**40), "tags": st.lists(TEXT, min_size=1)},
+    st.one_of(
+        TASKS,
+        st.fixed_dictionaries({"messages": TURNS}),
+        st.fixed_dictionaries({"prompt": TURNS, "chosen": TURNS, "rejected": TURNS}),
+        st.fixed_dictionaries({"instruction": SAID, "instances": st.lists(st.just({"input": "1", "output": "2"}))}),
     ),
     min_size=1,
-    max_size=8,
+    max_size=6,
 )  # fmt: skip
+EXTRA: st.SearchStrategy[dict[str, object]] = st.dictionaries(
+    st.sampled_from(["n", "tags"]), st.one_of(st.integers(), st.lists(TEXT), st.just({}), TEXT)
+)
+
+
+def _told(row: object) -> Texts:
+    """What a row says, an answer that is absent being as good as an empty one."""
+    texts = texts_of(row)
+    return texts._replace(output=texts.output or "")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.jsonl.gz", "a.json.zst", "a.csv.gz", "a.parquet"])
-@given(values=ROWS)
+@given(data=st.data(), values=ROWS)
 @settings(max_examples=60, deadline=None)
-def test_what_is_written_in_any_format_is_read_again(name: str, values: list[dict[str, object]]) -> None:
+def test_what_is_written_in_any_format_is_read_again(
+    name: str, data: st.DataObject, values: list[dict[str, object]]
+) -> None:
+    """Of a table all that rows say is the same: it can't tell what is absent, and CSV has no types for other fields."""
+    values = [value | data.draw(EXTRA) for value in values]
+
     def write() -> bytes:
         writer = writer_of(Path(name))
         pieces = [writer.row(json.dumps(value).encode() + b"\n") for value in values]
@@ -216,7 +246,29 @@ def test_what_is_written_in_any_format_is_read_again(name: str, values: list[dic
     found = [row.value for row in read_rows(name)]
     if "json" in name:
         assert found == values
-    assert [texts_of(row)[:3] for row in found] == [texts_of(value)[:3] for value in values]
+    assert [_told(row) for row in found] == [_told(value) for value in values]
+    for row, value in zip(found, values, strict=True):
+        said = {key: each for key, each in row.items() if each not in (None, "") and key not in ("n", "tags")}
+        assert said == {key: each for key, each in value.items() if each != "" and key not in ("n", "tags")}
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_rows_of_several_shapes_are_one_table(name: str) -> None:
+    turns = [{"role": "user", "content": "What is a lock?"}, {"role": "assistant", "content": "A guard \ud800."}]
+    values = [
+        {"messages": turns, "meta": {}, "n": 1},
+        {"instruction": "Name a river.", "output": "[1, 2]", "meta": {"a": {}}, "n": "two"},
+        {"prompt": "Name a lake.", "chosen": "Como", "rejected": turns[1:], "n": 2**70},
+    ]
+    Path("in.jsonl").write_text("".join(json.dumps(value) + "\n" for value in values))
+    assert evolgen.dedupe("in.jsonl", out=name).accepted == 3
+    assert evolgen.dedupe(name, out="again.jsonl").accepted == 3
+    found = [{key: each for key, each in row.items() if each} for row in rows(Path("again.jsonl"))]
+    assert [row.get("messages", row.get("output", row.get("chosen"))) for row in found] == [
+        turns,
+        "[1, 2]",
+        "Como",
+    ]
 
 
 def test_the_version_stands_in_the_progress_file() -> None:
