@@ -26,6 +26,6 @@ def errors(debug: bool) -> Iterator[None]:
     except (EvolgenError, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exception(error)
-        ours = error if isinstance(error, EvolgenError) else Interrupted("stopped at once; what came is in the store")
+        ours = error if isinstance(error, EvolgenError) else Interrupted("stopped at once")
         print(f"evolgen: {ours}", file=sys.stderr)
         raise typer.Exit(STOPPED if isinstance(ours, Stopped) else WRONG) from None

@@ -16,6 +16,7 @@ from evolgen.config.filter import FilterConfig
 from evolgen.errors import Stopped, UsageError
 from evolgen.events import Kept, Masked, Rejected, Working
 from evolgen.formats.inputs import input_rejection, source_rows, viewed
+from evolgen.formats.opening import WAITING
 from evolgen.formats.rows import RawRow, check_readable, loads
 from evolgen.formats.shapes import Unusable
 from evolgen.formats.texts import texts_of
@@ -56,6 +57,7 @@ class Curation:
 
     def carry_out(self, work: Callable[[Curation], dict[str, Any]]) -> Summary:
         """Do the work and publish; a stop from outside, or a disk that fails, is told in the summary."""
+        WAITING.set(self.means.run.stopping.check)
         with contextlib.closing(self._output):
             try:
                 facts = work(self)

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from evolgen.config.reading import Reading
 from evolgen.errors import UsageError
 from evolgen.formats import tables
-from evolgen.formats.opening import Opened, opened
+from evolgen.formats.opening import Opened, open_file, opened
 from evolgen.formats.shapes import NESTED_KEYS
 from evolgen.records import Rejection
 
@@ -69,7 +69,7 @@ class RawRow(NamedTuple):
 def check_readable(sources: Iterable[Any]) -> None:
     """Raise UsageError, as `read_rows` would, for the first of some files that can't be opened."""
     for source in sources:
-        if not isinstance(source, dict) and str(source) != "-":
+        if not isinstance(source, dict) and str(source) != "-" and not Path(source).is_fifo():
             try:
                 Path(source).open("rb").close()
             except (OSError, ValueError) as error:
@@ -90,7 +90,7 @@ def read_rows(source: str, reading: Reading | None = None) -> Iterator[RawRow]:
             yield from _of_kind(file, _looked_into(file) or "text", reading)
             return
         path = Path(source)
-        with path.open("rb") as raw:
+        with open_file(path) as raw:
             file = opened(source, raw, reading)
             kind = KINDS.get(file.ending) or _looked_into(file)
             if kind is None:
