@@ -16,6 +16,7 @@ from evolgen.config.filter import FilterConfig
 from evolgen.errors import Stopped, UsageError
 from evolgen.events import Kept, Masked, Rejected, Working
 from evolgen.formats.inputs import input_rejection, source_rows, viewed
+from evolgen.formats.mapping import mapped
 from evolgen.formats.opening import WAITING
 from evolgen.formats.rows import RawRow, check_readable, loads
 from evolgen.formats.shapes import Unusable
@@ -107,7 +108,7 @@ class Curation:
         self._output.write_line(line + b"\n", accepted=True)
         self._kept += 1
         if len(self._first) < SHOWN:
-            self._first.append(loads(line))
+            self._first.append(mapped(loads(line), self._config.map))
         if masked:
             self.watch(Masked())
 

@@ -26,6 +26,7 @@ from evolgen.curate.neighbour import Neighbour
 from evolgen.curate.tokens import TOKENIZERS
 from evolgen.errors import TeacherError
 from evolgen.events import Notice
+from evolgen.formats.mapping import mapped
 from evolgen.formats.rows import RawRow, loads
 from evolgen.formats.texts import id_of, texts_of
 from evolgen.records import MATCH_TEXT, Match, Rejection, Texts, printable
@@ -229,7 +230,7 @@ class DedupeRows:
 
     def _make_match(self, position: int) -> Match:
         row = _row(self._lines[position])
-        texts = texts_of(row.value)
+        texts = texts_of(mapped(row.value, self._config.map))
         source = printable(row.place) if position < self._fixed else "out"
         return Match(id=id_of(row.value, texts), source=source, text=printable(texts.instruction[:MATCH_TEXT]), score=1)
 

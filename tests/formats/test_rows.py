@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,45 @@ def test_foreign_names_are_mapped_and_kept() -> None:
     assert rows(Path("r.jsonl"))[0]["instruction"] == "Name a river."
     for wrong in ("instruction", "name=title"):
         assert program.evolgen("filter", "a.jsonl", "-o", "o.jsonl", "--map", wrong).returncode == 2
+
+
+def test_duplicates_and_closing_rows_are_told_by_mapped_names() -> None:
+    Path("a.jsonl").write_text('{"title": "Name a river."}\n{"title": "Name a river.", "n": 2}\n')
+    done = program.evolgen("dedupe", "a.jsonl", "-o", "out.jsonl", "--map", "instruction=title")
+    assert done.returncode == 0, done.stderr
+    assert rows(Path("out.jsonl")) == [{"title": "Name a river."}]
+    assert rows(Path("out.rejected.jsonl"))[0]["rejection"]["match"]["text"] == "Name a river."
+    named = 'map = "instruction=title"'
+    Path("r.toml").write_text(f'out = "chain.jsonl"\n[filter]\ninputs = "a.jsonl"\n{named}\n[dedupe]\n{named}\n')
+    done = program.evolgen("run", "r.toml")
+    assert done.returncode == 0, done.stderr
+    assert "Name a river." in done.stdout
+
+
+def test_a_named_pipe_is_read_once_and_waited_for() -> None:
+    os.mkfifo("in.jsonl")
+
+    def write() -> None:
+        with Path("in.jsonl").open("w") as file:
+            file.write(JSONL)
+            file.flush()
+            time.sleep(0.3)
+            file.write('{"instruction": "late"}\n')
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert evolgen.dedupe("in.jsonl", out="out.jsonl").accepted == 3
+    writer.join()
+
+
+def test_a_run_that_waits_for_its_input_can_be_stopped() -> None:
+    os.mkfifo("in.jsonl")
+    run = evolgen.start(evolgen.FilterConfig(inputs=["in.jsonl"], out=Path("out.jsonl")))
+    run.stop()
+    summary = run.result()
+    assert not summary.complete
+    assert "interrupted" in str(summary.stopped)
+    assert not Path("out.jsonl").exists()
 
 
 def test_marks_are_understood_everywhere() -> None:
