@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evolgen.commands.command import Command, Means, Work
-from evolgen.commands.common import Watch, refuse_reading_what_is_written
+from evolgen.commands.common import Watch, published, refuse_reading_what_is_written
 from evolgen.commands.recipes import Recipe
 from evolgen.config import Endpoint, configured
 from evolgen.engine.output import Output, OutputFiles
@@ -79,13 +79,12 @@ def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: M
                 output.write_line(line, accepted=False)
         for line in _lines(stages[-1].files.accepted):
             output.write_line(line, accepted=True)
-        summary = _summary(output.files, done, started)
         told = [json.loads(stage.files.manifest.read_text("utf-8")) for stage in stages]
-        aside = output.would_empty(summary.accepted)
-        summary = summary.model_copy(update={"published": not aside})
-        manifest = summary.model_dump(mode="json") | {"stages": told}
-        output.set_aside(manifest) if aside else output.publish(manifest)
-    return summary
+        return published(
+            output,
+            _summary(output.files, done, started),
+            lambda summary: summary.model_dump(mode="json") | {"stages": told},
+        )
 
 
 def _out(recipe: Recipe) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +50,18 @@ def open_output(out: Path, config: Config, means: Means) -> Output | StandardOut
     if str(out) == "-":
         return StandardOutput(config.rejects, config.manifest)
     return Output(out, command=means.name, force=config.force)
+
+
+def published(
+    output: Output | StandardOutput, summary: Summary, manifest: Callable[[Summary], dict[str, Any]]
+) -> Summary:
+    """Publish what a command made, unless that would put no row in the place of rows; the Summary says which."""
+    if output.would_empty(summary.accepted):
+        summary = summary.model_copy(update={"published": False})
+        output.set_aside(manifest(summary))
+    else:
+        output.publish(manifest(summary))
+    return summary
 
 
 def refuse_reading_what_is_written(sources: Iterable[Any], out: Path) -> None:

@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from evolgen.commands.command import Means, Work
-from evolgen.commands.common import TOLD_EVERY, Watch, manifest, open_output, refuse_reading_what_is_written
+from evolgen.commands.common import (
+    TOLD_EVERY,
+    Watch,
+    manifest,
+    open_output,
+    published,
+    refuse_reading_what_is_written,
+)
 from evolgen.config.decontaminate import DecontaminateConfig
 from evolgen.config.dedupe import DedupeConfig
 from evolgen.config.filter import FilterConfig
@@ -63,12 +70,7 @@ class Curation:
             try:
                 facts = work(self)
                 self._tell_kept()
-                summary = self._summary()
-                aside = self._output.would_empty(summary.accepted)
-                summary = summary.model_copy(update={"published": not aside})
-                told = manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz"), self.means) | facts
-                self._output.set_aside(told) if aside else self._output.publish(told)
-                return summary
+                return published(self._output, self._summary(), lambda summary: self._manifest(summary) | facts)
             except Stopped as stopped:
                 reason = str(stopped)
             except OSError as error:
@@ -127,6 +129,9 @@ class Curation:
         if self._kept:
             self.watch(Kept(self._kept, tuple(self._first)))
             self._kept = 0
+
+    def _manifest(self, summary: Summary) -> dict[str, Any]:
+        return manifest(self._config, summary, self.watch.started, ("numpy", "rapidfuzz"), self.means)
 
     def _summary(self, stopped: str | None = None) -> Summary:
         return summarize(

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from evolgen.asking import Ask, Role
 from evolgen.commands.asking import make_teachers, open_asker, prices_of
 from evolgen.commands.command import Means, Work
-from evolgen.commands.common import Watch, manifest, open_output, refuse_reading_what_is_written
+from evolgen.commands.common import Watch, manifest, open_output, published, refuse_reading_what_is_written
 from evolgen.commands.estimate import Scope, estimate, probe
 from evolgen.config import Settings
 from evolgen.engine.ask import Asker
@@ -175,12 +175,7 @@ class Session(Generic[T]):
         if ending is not None and ending.reason is not None and not ending.resumable:
             raise ending.reason
         summary = self._summary(generation.delivered, ending)
-        if summary.published and output.would_empty(summary.accepted):
-            summary = summary.model_copy(update={"published": False})
-            output.set_aside(self._manifest(summary))
-        elif summary.published:
-            output.publish(self._manifest(summary))
-        return summary
+        return published(output, summary, self._manifest) if summary.published else summary
 
     def _summary(self, delivered: int = 0, ending: Ending | None = None) -> Summary:
         return summarize(
