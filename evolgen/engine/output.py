@@ -288,26 +288,26 @@ def _open_locked(path: Path) -> IO[bytes]:
         if not _lock(file):
             file.close()
             raise UsageError(f"{path}: another run is writing this output; wait for it, or name another with -o")
-        try:
-            same = os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except FileNotFoundError:
-            same = False
-        if same:
+        if _lies_at(file, path):
             return file
         file.close()  # published by another run between opening and locking
 
 
 def _reopened(path: Path, locked: IO[bytes]) -> IO[bytes]:
     """The same file, emptied; another one where the first was published just now."""
-    try:
-        same = os.path.samestat(os.fstat(locked.fileno()), path.stat())
-    except FileNotFoundError:
-        same = False
-    if not same:
+    if not _lies_at(locked, path):
         locked.close()
         return _reopened(path, _open_locked(path))
     locked.truncate(0)
     return locked
+
+
+def _lies_at(file: IO[bytes], path: Path) -> bool:
+    """Whether a path still names an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _close_unused(file: IO[bytes], path: Path) -> None:
