@@ -39,13 +39,11 @@ class Recipe:
                 shared[name] = value
         return replace(self, shared=shared, tables=tables)
 
-    def below(self, defaults: Mapping[str, Any], fields: Mapping[str, Collection[str]]) -> Recipe:
-        """The same above defaults: those of all commands, and tables of one; `fields` are the settings of each."""
+    def below(self, defaults: Mapping[str, Mapping[str, Any]]) -> Recipe:
+        """The same above the defaults of each of its commands."""
         tables = {}
         for command, table in self.tables.items():
-            own = defaults.get(command, {})
-            common = {name: value for name, value in defaults.items() if name in fields[command]}
-            known = {name: value for name, value in (common | own).items() if name not in self.shared}
+            known = {name: value for name, value in defaults[command].items() if name not in self.shared}
             tables[command] = known | table
         return replace(self, tables=tables)
 

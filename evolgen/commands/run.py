@@ -18,8 +18,7 @@ def prepare(config: RunConfig, means: Means) -> Work:
     commands = {name: command for name, command in means.commands.items() if name != RUN.name}
     recipe = read_recipe(config.recipe, commands).overridden(config.overrides)
     if means.defaults is not None:
-        fields = {name: command.config.model_fields for name, command in commands.items()}
-        recipe = recipe.below(means.defaults.settings, fields)
+        recipe = recipe.below({name: means.defaults.of(commands[name]) for name in recipe.tables})
     if recipe.is_chain:
         return prepare_chain(recipe, means)
     name, settings = recipe.single()
