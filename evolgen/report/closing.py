@@ -49,16 +49,11 @@ def evolution(summary: Summary, preview: Preview, width: int) -> Iterator[Table 
 
 def curation(summary: Summary, preview: Preview, width: int) -> Iterator[Table | str]:
     """Of a command on rows that were there: how many are kept, and why others are not."""
-    from rich.table import Table
-
-    table = Table(title=summary.pipeline, title_justify="left", box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column()
+    table = _counts(summary.pipeline)
     table.add_row("in", f"{summary.candidates:,}", "rows")
     table.add_row("kept", f"{summary.accepted:,}", f"{summary.masked:,} of them masked" if summary.masked else "")
     table.add_row("rejected", f"{summary.rejected:,}", _by_count(summary.by_stage))
-    for rule, count in sorted(summary.by_rule.items(), key=lambda item: -item[1]):
+    for rule, count in summary.rules_by_count():
         table.add_row("", f"{count:,}", rule)
     yield table
     yield f"{summary.seconds:.1f} s, {summary.rows_per_second:,.0f} rows a second"
@@ -127,21 +122,27 @@ def _rows(rows: list[dict[str, str]], width: int) -> Table:
     return table
 
 
+def _counts(title: str) -> Table:
+    """An empty table of what was counted, how many of it there are, and a word on them."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column()
+    return table
+
+
 def _by_count(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _funnel(summary: Summary) -> Table:
-    from rich.table import Table
-
-    table = Table(title="The funnel", title_justify="left", box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column()
+    table = _counts("The funnel")
     table.add_row("asked", str(summary.candidates), "candidates")
     table.add_row("parsed", str(summary.parsed), "held an instruction")
     table.add_row("rejected", str(summary.rejected), _by_count(summary.by_stage))
-    for rule, count in sorted(summary.by_rule.items(), key=lambda item: -item[1]):
+    for rule, count in summary.rules_by_count():
         table.add_row("", str(count), rule)
     table.add_row("accepted", str(summary.accepted), "rows")
     return table
@@ -154,9 +155,8 @@ def _stages(summary: Summary) -> Table:
     for name in ("stage", "candidates", "accepted", "rejected", ""):
         table.add_column(name, justify="right" if name in ("candidates", "accepted", "rejected") else "left")
     for stage in summary.stages:
-        rules = sorted(stage.by_rule.items(), key=lambda item: -item[1])
         counts = (str(count) for count in (stage.candidates, stage.accepted, stage.rejected))
-        table.add_row(stage.pipeline, *counts, _by_count(dict(rules)))
+        table.add_row(stage.pipeline, *counts, _by_count(dict(stage.rules_by_count())))
     return table
 
 

@@ -68,14 +68,17 @@ class Summary(BaseModel):
     stages: tuple[Summary, ...] = ()
     estimate: Estimate | None = None
 
+    def rules_by_count(self) -> list[tuple[str, int]]:
+        """The rules that rejected rows, and how many each: the most frequent first."""
+        return sorted(self.by_rule.items(), key=lambda item: -item[1])
+
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
-        rules = sorted(self.by_rule.items(), key=lambda item: -item[1])
         rows = [
             ("candidates", f"{self.candidates:,}"),
             ("accepted", f"{self.accepted:,}"),
             ("rejected", f"{self.rejected:,}"),
-            *((f"\u2003{rule}", f"{count:,}") for rule, count in rules),
+            *((f"\u2003{rule}", f"{count:,}") for rule, count in self.rules_by_count()),
             ("requests", f"{self.requests:,}, {self.replayed:,} answers replayed"),
             ("tokens", f"{self.tokens.total:,}"),
             ("cost", "unknown" if self.cost_usd is None else f"${self.cost_usd:.4f}"),
