@@ -104,7 +104,7 @@ def field_map(value: Any) -> Any:
     """
     if not isinstance(value, str | list | tuple):
         return value
-    pairs = [part.partition("=") for text in names(value) for part in [text]]
+    pairs = [part.partition("=") for part in names(value)]
     if any(not field.strip() or not path.strip() for field, _, path in pairs):
         raise ValueError("it says which field stands for which, as in instruction=problem")
     return {field.strip(): path.strip() for field, _, path in pairs}

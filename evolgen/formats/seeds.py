@@ -64,14 +64,14 @@ def read_seeds(rows: Iterable[RawRow], pipeline: str, *, strict: bool = False) -
     def seed_of(value: Any) -> Seed:
         row = read_row(value)
         instruction, input = question_of(row)
-        output = (
-            "" if row.turns is not None else (row.output or "").strip()
-        )  # shown as an example where it is fit for it
-        before = tuple(turn for turn in row.turns or () if turn.role == "system")[:1] if row.turns else row.before
+        if row.turns is None:
+            output, before = (row.output or "").strip(), row.before
+        else:
+            output, before = "", tuple(turn for turn in row.turns if turn.role == "system")[:1]
         seed = Seed(
             instruction=instruction,
             input=input,
-            output="" if unprintable(output) else output,
+            output="" if unprintable(output) else output,  # shown as an example where it is fit for it
             before=before_of(before),
         )
         seen[seed.id] += 1
