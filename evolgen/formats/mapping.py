@@ -12,7 +12,7 @@ def mapped(row: Any, names: Mapping[str, str]) -> Any:
     >>> mapped({"problem": "1 + 1", "solution": {"text": "2"}}, {"instruction": "problem", "output": "solution.text"})
     {'instruction': '1 + 1', 'output': '2'}
     """
-    if not isinstance(row, dict):
+    if not names or not isinstance(row, dict):
         return row
     taken = {path.partition(".")[0] for path in names.values()}
     rest = {key: value for key, value in row.items() if key not in taken and key not in names}
