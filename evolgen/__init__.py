@@ -45,7 +45,9 @@ def __getattr__(name: str) -> Function:
     """Import what is used when it is used, so that `import evolgen` and `evolgen --help` stay quick."""
     import importlib
 
-    if name in _HOMES:
+    if name == "__all__":  # what `from evolgen import *` and `help(evolgen)` go by
+        found = __dir__()
+    elif name in _HOMES:
         found = getattr(importlib.import_module(_HOMES[name]), name)
     elif name.startswith("_") or name not in (known := _commands()):
         raise AttributeError(f"module 'evolgen' has no attribute {name!r}")

@@ -34,7 +34,8 @@ class Event:
         {"event": "asked", "run": "a1", "stage": "respond", "role": "answer", "attempt": 1}
         """
         values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-        return json.dumps({"event": type(self).__name__.lower()} | values, ensure_ascii=False)
+        text = json.dumps({"event": type(self).__name__.lower()} | values, ensure_ascii=False)
+        return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate is no text, but has an escape
 
 
 Observer: TypeAlias = Callable[[Event], None]

@@ -43,7 +43,7 @@ def carry_out(command: Command[Any], settings: dict[str, Any], *, as_json: bool,
     """Run a command with what the user gave, show how it goes, and what came of it."""
     from evolgen.cli.process import stopping_on_signals, tuned_interpreter
     from evolgen.commands.defaults import read_defaults
-    from evolgen.commands.start import start
+    from evolgen.commands.start import prepared
     from evolgen.events import Event, Notice
     from evolgen.report import closing
     from evolgen.report.display import Display
@@ -63,8 +63,9 @@ def carry_out(command: Command[Any], settings: dict[str, Any], *, as_json: bool,
                 settings = defaults.of(command) | settings
             config = configured(command.config, settings)
             with tuned_interpreter():
-                run = start(config, observer=observe, defaults=defaults)
+                run, work = prepared(config, observe, defaults=defaults)  # Ctrl-C here: nothing has begun
                 with stopping_on_signals(run.stop):
+                    run.begin(work)
                     summary = run.result()
         if as_json:
             print(summary.model_dump_json(), file=sys.stderr if str(summary.out) == "-" else sys.stdout)

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from evolgen.cli.errors import STOPPED
+
 
 @contextlib.contextmanager
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM call `stop`, each time."""
+    """Let Ctrl-C and SIGTERM call `stop`, each time; the third ends a program that heard none of them."""
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop()) for number in numbers]
+    left = 2
+
+    def hear(*_: object) -> None:
+        nonlocal left
+        if not left:
+            os._exit(STOPPED)  # the run is busy without looking up; what was paid for is stored
+        left -= 1
+        stop()
+
+    before = [signal.signal(number, hear) for number in numbers]
     try:
         yield
     finally:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import sys
 import threading
 import uuid
 import warnings
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -69,12 +71,16 @@ class Unread:
                 if event is None:
                     if self._ended:
                         return
-                    changed: asyncio.Future[None] = loop.create_future()
-                    self._readers.append((loop, changed))
-            if event is None:
-                await changed
-            else:
+                    reader = (loop, loop.create_future())
+                    self._readers.append(reader)
+            if event is not None:
                 yield event
+                continue
+            try:
+                await reader[1]
+            finally:
+                with self._changed, contextlib.suppress(ValueError):  # it is there still if the reader was cancelled
+                    self._readers.remove(reader)
 
     def _wake(self) -> None:
         self._changed.notify_all()
@@ -106,6 +112,9 @@ class Run(Generic[S]):
         self._unread = Unread()
         self._watched = watched
         self._outcome: Future[S] = Future()
+        self._thread: threading.Thread | None = None
+        self._fate = _Fate()
+        weakref.finalize(self, self._fate.tell, self.id)
 
     def begin(self, work: Callable[[], S]) -> None:
         """Do the work in a thread; what it returns is the summary, what it raises is raised by `result` and `wait`.
@@ -113,9 +122,16 @@ class Run(Generic[S]):
         A program that ends meanwhile waits for it.
         """
         _wait_at_exit()
-        _under_way.add(self)
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._do, work), name=f"evolgen-run-{self.id}").start()
+        self._thread = threading.Thread(target=context.run, args=(self._do, work), name=f"evolgen-run-{self.id}")
+        _under_way.add(self)
+        try:
+            self._thread.start()
+        except BaseException as error:  # no thread to be had, or Ctrl-C, after which it may be under way all the same
+            self.stop()
+            if not isinstance(error, KeyboardInterrupt):
+                _under_way.discard(self)
+            raise
 
     def stop(self) -> None:
         """Stop as Ctrl-C does: calls in flight finish and are stored. The second time it stops at once.
@@ -127,19 +143,23 @@ class Run(Generic[S]):
     def result(self) -> S:
         """Wait for the end; returns the summary, also of a run that was stopped.
 
-        Raises EvolgenError where the command or its input turned out to be wrong. Ctrl-C stops the run before it goes
-        on as KeyboardInterrupt.
+        Raises EvolgenError where the command or its input turned out to be wrong. Ctrl-C stops the run, each time, and
+        goes on as KeyboardInterrupt once that has ended.
         """
-        try:
-            return self._outcome.result()
-        except KeyboardInterrupt:
-            self.stop()
-            self._outcome.exception()
-            raise
+        self._refuse_waiting_for_itself()
+        interrupted = self._ended()
+        self._fate.problem = None
+        if interrupted:
+            raise KeyboardInterrupt
+        return self._outcome.result()
 
     async def wait(self) -> S:
         """`result`, without blocking the event loop; a task that is cancelled waits no more, and the run goes on."""
-        return await asyncio.shield(asyncio.wrap_future(self._outcome))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(self._outcome))
+        finally:
+            if self._outcome.done():
+                self._fate.problem = None
 
     @property
     def dropped(self) -> int:
@@ -148,6 +168,7 @@ class Run(Generic[S]):
 
     def events(self) -> Iterator[Event]:
         """The events as they come, until the end; for where there is no event loop."""
+        self._refuse_waiting_for_itself()
         return iter(self._unread)
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -161,23 +182,52 @@ class Run(Generic[S]):
             return
         try:
             self._observer(event)
-        except Exception as error:
+        except BaseException as error:
             name = getattr(self._observer, "__qualname__", type(self._observer).__qualname__)
             self._observer = None
             problem = f"the observer {name} raised {type(error).__name__} ({error}): it is called no more"
-            warnings.warn(problem, RuntimeWarning, stacklevel=2)
             self.tell(Notice(problem).told_by(self.id, event.stage))
+            with contextlib.suppress(RuntimeWarning):  # where warnings are errors
+                warnings.warn(problem, RuntimeWarning, stacklevel=2)
+
+    def _ended(self) -> bool:
+        """Wait for the end; each Ctrl-C meanwhile stops the run. Tells whether there was one."""
+        interrupted = False
+        while not self._outcome.done():
+            try:
+                self._outcome.exception()
+            except KeyboardInterrupt:
+                interrupted = True
+                self.stop()
+        return interrupted
+
+    def _refuse_waiting_for_itself(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("an observer can't wait for its own run: the run waits for the observer")
 
     def _do(self, work: Callable[[], S]) -> None:
         try:
             self.summary = work()
         except BaseException as error:
+            self._fate.problem = f"{type(error).__name__}: {error}"
             self._outcome.set_exception(error)
         else:
             self._outcome.set_result(self.summary)
         finally:
             _under_way.discard(self)
             self._unread.end()
+
+
+class _Fate:
+    """What a run failed with, in words, until somebody is told: an error would hold on to the run."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+
+    def tell(self, id: str) -> None:
+        """Say it where nobody asked for the outcome."""
+        if self.problem is not None:
+            print(f"evolgen: run {id} failed, and nobody asked for its result: {self.problem}", file=sys.stderr)
 
 
 @functools.cache
@@ -190,5 +240,4 @@ def _wait_at_exit() -> None:
 
 def _finish() -> None:
     for run in list(_under_way):
-        with contextlib.suppress(Exception, KeyboardInterrupt):
-            run.result()
+        run._ended()

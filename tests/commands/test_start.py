@@ -7,11 +7,13 @@ import gc
 import inspect
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from evolgen.config.run import RunConfig
 from evolgen.config.self_instruct import SelfInstructConfig
 from evolgen.events import Committed, Event, Stored
 from evolgen.records import Seed
+from evolgen.report import closing
+from evolgen.report.preview import Preview
 from tests.conftest import rows
 from tests.teacher import Body, Teacher, completion, sensible
 
@@ -183,6 +187,11 @@ def test_functions_are_found_and_their_signatures_show_the_settings() -> None:
         assert set(command.config.model_fields) <= set(parameters)
         assert command.help in str(getattr(evolgen, command.function).__doc__)
     assert inspect.signature(evolgen.evolve).parameters["rounds"].default == 4
+    assert set(getattr(evolgen, "__all__")) == set(dir(evolgen))  # noqa: B009
+    for function in (evolgen.evolve, evolgen.self_instruct):
+        assert pickle.loads(pickle.dumps(function)) is function
+    hints = typing.get_type_hints(evolgen.evolve)
+    assert (hints["rounds"], hints["return"]) == (int, evolgen.Summary)
     with pytest.raises(AttributeError, match="no attribute 'evolv'"):
         evolgen.evolv  # noqa: B018
 
@@ -190,6 +199,10 @@ def test_functions_are_found_and_their_signatures_show_the_settings() -> None:
 def test_the_input_may_come_first_and_configs_are_told_apart() -> None:
     Path("prompts.txt").write_text("Name a river.\n")
     assert evolgen.respond("prompts.txt", out="out.jsonl", script=script).accepted == 1
+    with pytest.raises(evolgen.UsageError, match="inputs: it is given twice, as the first argument and by its name"):
+        evolgen.respond("nothere.txt", inputs="prompts.txt", out="again.jsonl", script=script)
+    with pytest.raises(evolgen.UsageError, match="respond takes a RespondConfig, not a FilterConfig"):
+        evolgen.respond(FilterConfig(inputs=["prompts.txt"], out=Path("out.jsonl")))
     with pytest.raises(evolgen.UsageError, match="no command takes a Seed"):
         evolgen.start(Seed(instruction="Name a river."))
 
@@ -273,6 +286,34 @@ def test_a_second_stop_ends_it_at_once(teacher: Teacher) -> None:
     run.stop()
     assert "stopped at once" in str(run.result().stopped)
     assert rows(Path("o.jsonl.part")) if Path("o.jsonl.part").exists() else True
+
+
+@pytest.mark.parametrize("stops", [1, 2])
+def test_a_probe_that_is_stopped_has_a_summary(
+    teacher: Teacher, stops: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = asyncio.Event()
+
+    async def when_told(body: Body) -> web.StreamResponse:
+        await asyncio.wait_for(gate.wait(), 2 if stops == 1 else 600)
+        return completion("late")
+
+    teacher.reply = when_told
+    run = evolgen.start(RespondConfig(
+        inputs=SEEDS, out=Path("o.jsonl"), model="m", base_url=(teacher.address,), estimate=True, probe=10, attempts=1
+    ))  # fmt: skip
+    while len(teacher.calls) < 5:
+        time.sleep(0.01)
+    for _ in range(stops):
+        run.stop()
+        time.sleep(0.05)
+    summary = run.result()
+    assert summary.stopped is not None
+    assert (summary.estimate, summary.complete) == (None, False)
+    closing.show(closing.generation, summary, Preview())
+    said = capsys.readouterr().out
+    assert "asked for this: 10 requests" in said
+    assert "funnel" not in said
 
 
 NOTEBOOK = """

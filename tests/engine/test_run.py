@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
+import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -141,29 +145,102 @@ def test_who_waits_no_longer_leaves_the_run_as_it_is() -> None:
     assert run.result() == 1
 
 
-def test_ctrl_c_while_waiting_stops_the_run_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def press_ctrl_c() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
+
+
+def test_each_ctrl_c_while_waiting_stops_the_run_before_it_goes_on() -> None:
     run: Run[int] = Run()
-    ended = threading.Event()
+    heard: list[int] = []
+    twice = threading.Event()
+
+    def hear(times: int) -> None:
+        heard.append(times)
+        if times == 1:
+            threading.Timer(0.05, press_ctrl_c).start()  # an impatient person
+        else:
+            twice.set()
 
     def work() -> int:
-        while not ended.is_set():
-            try:
-                run.stopping.check()
-            except Interrupted:
-                ended.set()
+        with run.stopping.heard_by(hear):
+            threading.Timer(0.2, press_ctrl_c).start()  # by then somebody waits
+            assert twice.wait(60)
         return 7
 
     run.begin(work)
-    usual = run._outcome.result
-
-    def interrupted(timeout: float | None = None) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run._outcome, "result", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.result()
-    assert ended.is_set()
-    assert usual() == run.summary == 7
+    assert heard == [1, 2]
+    assert run.result() == run.summary == 7
+
+
+def test_an_observer_is_dropped_whatever_it_raises_and_even_where_warnings_are_errors() -> None:
+    def leaving(event: Event) -> None:
+        raise SystemExit(5)
+
+    run: Run[int] = Run(leaving)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.begin(telling(run, 3))
+        assert run.result() == 3
+    assert sum("raised SystemExit" in text for text in texts(list(run.events()))) == 1
+
+
+def test_an_observer_can_not_wait_for_its_own_run() -> None:
+    problems: list[str] = []
+
+    def waiting(event: Event) -> None:
+        for wait in (run.result, run.events):
+            try:
+                wait()
+            except RuntimeError as error:
+                problems.append(str(error))
+
+    run: Run[int] = Run(waiting)
+    run.begin(telling(run, 1))
+    assert run.result() == 1
+    assert problems == ["an observer can't wait for its own run: the run waits for the observer"] * 2
+
+
+def test_a_failure_that_nobody_asked_for_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    def failing() -> int:
+        raise UsageError("no such thing")
+
+    for ask in (True, False):
+        run: Run[int] = Run()
+        run.begin(failing)
+        assert list(run.events()) == []
+        if ask:
+            with pytest.raises(UsageError):
+                run.result()
+        id = run.id
+        del run
+        gc.collect()
+        said = f"evolgen: run {id} failed, and nobody asked for its result: UsageError: no such thing\n"
+        assert capfd.readouterr().err == ("" if ask else said)
+
+
+def test_readers_that_were_cancelled_are_forgotten() -> None:
+    gate = threading.Event()
+    run: Run[int] = Run()
+    run.begin(telling(run, 1, gate))
+
+    async def look_in() -> None:
+        for _ in range(5):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(anext(aiter(run)), 0.01)
+
+    asyncio.run(look_in())
+    assert not run._unread._readers
+    gate.set()
+    assert run.result() == 1
+
+
+def test_a_text_that_is_none_can_be_written_as_json() -> None:
+    text = Notice("half a \ud83d").to_json()
+    assert json.loads(text.encode())["text"] == "half a \ud83d"
 
 
 def test_events_are_written_as_json() -> None:
