@@ -23,7 +23,7 @@ from evolgen.engine.generation import WIDTH_PER_SLOT, Generation
 from evolgen.engine.output import Output, OutputFiles
 from evolgen.engine.stdout import StandardOutput
 from evolgen.engine.stopping import stopped_by
-from evolgen.errors import Interrupted
+from evolgen.errors import Interrupted, Stopped
 from evolgen.events import Planned
 from evolgen.formats.inputs import Inputs
 from evolgen.prompts import Template
@@ -110,12 +110,17 @@ class Session(Generic[T]):
         pipeline = job.pipeline()
 
         async def told() -> Summary:
-            if config.probe is None:
-                range = await estimate(scope, job.pipeline, job.visits)
-            else:
-                switch = self._means.run.stopping
-                range = await probe(scope, pipeline, job.visits(), asker=self._asker, rows=config.probe, switch=switch)
-            return self._summary().model_copy(update={"published": False, "estimate": range})
+            try:
+                if config.probe is None:
+                    range = await estimate(scope, job.pipeline, job.visits)
+                else:
+                    switch = self._means.run.stopping
+                    range = await probe(
+                        scope, pipeline, job.visits(), asker=self._asker, rows=config.probe, switch=switch
+                    )
+            except Stopped as stopped:
+                return self._summary(ending=Ending.by(stopped))
+            return self._summary().model_copy(update={"estimate": range})
 
         with contextlib.ExitStack() as self._stack:
             if config.probe is not None:
@@ -185,7 +190,8 @@ class Session(Generic[T]):
             files=OutputFiles(self._config.out),
             store=self._config.store,
             stopped=None if ending is None or ending.reason is None else str(ending.reason),
-            published=ending is None or ending.publish,
+            published=(ending is None or ending.publish) and not self._config.estimate,
+            estimating=self._config.estimate,
             delivered=delivered,
             own_templates=tuple(template.name for template in self._job.templates if template.own),
             seconds=time.time() - self._watch.started,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
 
 LINES = 4
 """Lines of a text that the table of rows shows."""
+
+NARROW = 20
+"""Columns of a text below which the cells of a row stand below each other."""
+
+ROWS = "Some of the rows"
 
 Closing: TypeAlias = "Callable[[Summary, Preview, int], Iterator[Table | str]]"
 """What a person is shown of a command that has ended: tables and lines, on a screen so many columns wide."""
@@ -65,18 +69,19 @@ def curation(summary: Summary, preview: Preview, width: int) -> Iterator[Table |
 
 def chain(summary: Summary, preview: Preview, width: int) -> Iterator[Table | str]:
     """Of several commands: rows of the last one, and what each made of its candidates."""
-    if summary.published and preview.rows:
+    if summary.published and summary.accepted and preview.rows:
         yield _rows([_texts(row) for row in preview.rows], width)
     yield _stages(summary)
     yield from _closing_lines(summary)
 
 
 def _generation(summary: Summary, rows: list[dict[str, str]], width: int) -> Iterator[Table | str]:
-    if summary.estimate is not None:
-        yield from _estimate(summary.estimate)
+    if summary.estimating:
+        if summary.estimate is not None:
+            yield from _estimate(summary.estimate)
         yield from _probed(summary)
         return
-    if summary.published and rows:
+    if summary.published and summary.accepted and rows:
         yield _rows(rows, width)
     yield _funnel(summary)
     yield from _closing_lines(summary)
@@ -107,18 +112,36 @@ def _texts(row: Record | Any) -> dict[str, str]:
 
 def _rows(rows: list[dict[str, str]], width: int) -> Table:
     """Rows in the width that there is, each cell cut to a few lines."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     columns = [name for name in rows[0] if any(row[name] for row in rows)]
-    narrow = max((len(row[name]) for row in rows for name in columns if name == "operator"), default=0)
+    operator = max((cell_len(row[name]) for row in rows for name in columns if name == "operator"), default=0)
     wide = [name for name in columns if name != "operator"]
-    column = max(8, (width - narrow - 2 * len(columns)) // max(1, len(wide)))
-    table = Table(title="Some of the rows", title_justify="left", box=None, expand=True, padding=(0, 2, 1, 0))
+    column = (width - operator - 2 * len(columns)) // max(1, len(wide))
+    if len(wide) > 1 and column < NARROW:
+        return _stacked(rows, columns, width)
+    table = Table(title=ROWS, title_justify="left", box=None, expand=True, padding=(0, 2, 1, 0))
     for name in columns:
         table.add_column(name, ratio=1 if name in wide else None, no_wrap=name not in wide)
     for row in rows:
         table.add_row(*(Text(_short(row[name], column)) for name in columns))  # as it is: "[b]" is no markup here
+    return table
+
+
+def _stacked(rows: list[dict[str, str]], columns: list[str], width: int) -> Table:
+    """Rows on a narrow screen: a line or more for each cell, after its name."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=ROWS, title_justify="left", box=None, expand=True, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(ratio=1)
+    for row in rows:
+        for name in columns:
+            table.add_row(name, Text(_short(row[name], max(1, width - max(map(len, columns)) - 2))))
+        table.add_row("", "")
     return table
 
 
@@ -177,7 +200,8 @@ def _closing_lines(summary: Summary) -> Iterable[str]:
     if summary.own_templates:
         yield f"templates of your own: {', '.join(summary.own_templates)}"
     oldest = f", the oldest of {summary.oldest_replayed:%Y-%m-%d %H:%M} UTC" if summary.oldest_replayed else ""
-    yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
+    if summary.store is not None:
+        yield f"{summary.replayed} answers replayed from {summary.store}{oldest}"
     yield from _files(summary)
 
 
@@ -225,5 +249,18 @@ def _files(summary: Summary) -> Iterable[str]:
 
 
 def _short(text: str, width: int) -> str:
-    """A text as it stands in a column of some width, cut to a few lines."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=LINES, placeholder="..."))
+    """A text as it stands in a column of some width, in columns of the screen, cut to a few lines.
+
+    >>> _short("A river in Wales that runs through Cardiff and into the sea", 12)
+    'A river in\\nWales that\\nruns through\\nCardiff...'
+    """
+    from rich.cells import cell_len, set_cell_size
+    from rich.console import Console
+    from rich.text import Text
+
+    lines = [line.plain.rstrip() for line in Text(" ".join(text.split())).wrap(Console(), width)]
+    if len(lines) > LINES:
+        last = lines[LINES - 1]
+        fits = cell_len(last) + 3 <= width
+        lines[LINES - 1 :] = [f"{last if fits else set_cell_size(last, max(0, width - 3)).rstrip()}..."]
+    return "\n".join(lines)

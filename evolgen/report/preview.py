@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evolgen.events import Committed, Event, Kept
+from evolgen.events import Committed, Event, Kept, Notice
 from evolgen.records import Record
 
 SHOWN = 3
@@ -14,27 +14,34 @@ SHOWN = 3
 class Preview:
     """An observer that keeps the first accepted rows, of a chain those of its last stage.
 
-    Each is of another operator or another root than those before it. They are records, or the values of rows that were
-    there before.
+    Each is of another operator or another root than those before it, and seeds are shown only where nothing grew. They
+    are records, or the values of rows that were there before.
     """
 
     def __init__(self) -> None:
-        self.rows: list[Record | Any] = []
         self._stage = ""
+        self._begin()
+
+    def _begin(self, *, grown: bool = False) -> None:
+        self.rows: list[Record | Any] = []
         self._seen: set[str] = set()
+        self._grown = grown
 
     def __call__(self, event: Event) -> None:
+        if event.stage != self._stage and not isinstance(event, Notice):  # a chain gives notice between its stages
+            self._stage = event.stage
+            self._begin()
         match event:
             case Committed(row=row) if row.rejection is None:
-                self._enter(event.stage)
-                provenance = row.provenance
-                if len(self.rows) < SHOWN and not self._seen >= {provenance.operator, provenance.root}:
-                    self._seen |= {provenance.operator, provenance.root}
-                    self.rows.append(row)
+                self._see(row)
             case Kept(first=first):
-                self._enter(event.stage)
                 self.rows = list(first)
 
-    def _enter(self, stage: str) -> None:
-        if stage != self._stage:
-            self._stage, self.rows, self._seen = stage, [], set()
+    def _see(self, row: Record) -> None:
+        provenance = row.provenance
+        if provenance.round and not self._grown:
+            self._begin(grown=True)
+        of_interest = bool(provenance.round) == self._grown
+        if of_interest and len(self.rows) < SHOWN and not self._seen >= {provenance.operator, provenance.root}:
+            self._seen |= {provenance.operator, provenance.root}
+            self.rows.append(row)

@@ -30,8 +30,8 @@ class Summary(BaseModel):
     needed. `cost_usd` is what this run paid, None where a price or a count of tokens is unknown; `costs_usd` the same
     by role (of a chain by stage), `cost_per_row_usd` by accepted row. `masked` rows were accepted with something masked
     in them. `own_templates` were taken from `--prompts`. `complete` tells whether the run did all it was asked to; if
-    not, `stopped` says why. Of a chain `stages` are the summaries of its commands. With `--estimate` nothing was asked,
-    and `estimate` says what a run would take.
+    not, `stopped` says why. Of a chain `stages` are the summaries of its commands. With `--estimate`, when it
+    is `estimating`, no row is made, and `estimate` says what a run would take, None where that was stopped.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,6 +66,7 @@ class Summary(BaseModel):
     rows_per_second: float
     own_templates: tuple[str, ...] = ()
     stages: tuple[Summary, ...] = ()
+    estimating: bool = False
     estimate: Estimate | None = None
 
     def rules_by_count(self) -> list[tuple[str, int]]:
@@ -99,6 +100,7 @@ def summarize(
     store: Path | None = None,
     stopped: str | None = None,
     published: bool = True,
+    estimating: bool = False,
     delivered: int = 0,
     own_templates: tuple[str, ...] = (),
 ) -> Summary:
@@ -137,6 +139,7 @@ def summarize(
         costs_usd=tally.costs,
         cost_per_row_usd=None if cost is None or not tally.accepted else cost / tally.accepted,
         own_templates=own_templates,
+        estimating=estimating,
         seconds=round(seconds, 3),
         rows_per_second=round(tally.candidates / max(seconds, 0.001), 1),
     )
