@@ -104,6 +104,13 @@ class Curation:
         if first is not None and not usable:
             raise UsageError(f"no row of the input can be read: {first}")
 
+    def against_rows(self, sources: Iterable[Any]) -> Iterator[tuple[RawRow, Texts]]:
+        """The rows that those of the input are compared with, and what they say; each must be readable."""
+        for number, row in enumerate(source_rows(sources, "against", self._config.reading)):
+            if not number % TOLD_EVERY:
+                self.tell("reading --against", number)
+            yield row, viewed(row, texts_of, fatal="--against")
+
     def keep(self, row: RawRow, *, masked: bool = False) -> None:
         """Write a row that is kept."""
         line = row.as_line()

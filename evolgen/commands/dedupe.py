@@ -23,12 +23,10 @@ def prepare(config: DedupeConfig, means: Means) -> Work:
 def _dedupe(config: DedupeConfig, curation: Curation) -> dict[str, Any]:
     from evolgen.commands.common import TOLD_EVERY
     from evolgen.commands.dedupe_rows import DedupeRows
-    from evolgen.formats.inputs import source_rows, viewed
-    from evolgen.formats.texts import texts_of
 
     with contextlib.closing(DedupeRows(config, curation)) as table:
-        for row in source_rows(config.against, "against", config.reading):
-            table.add(row, viewed(row, texts_of, fatal="--against"), fixed=True)
+        for row, texts in curation.against_rows(config.against):
+            table.add(row, texts, fixed=True)
         for row, texts in curation.usable_rows(table.reject):
             table.add(row, texts)
         table.dedupe()

@@ -273,6 +273,8 @@ class Asker:
         if (timer := self._watching.pop(fleet, None)) is not None:
             timer.cancel()
         patience = self._give_up if self.answered else self._patience
+        if fleet.silent_for >= patience and fleet.in_flight:
+            return  # it may be connected and at work on an answer: what comes of it will tell
         if fleet.silent_for >= patience:
             self.stop(Unreachable(f"the teacher gave no sign of life for {duration(patience)} ({error}); {GO_ON}"))
         elif fleet.silent_for and self.ending is None:

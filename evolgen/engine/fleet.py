@@ -36,6 +36,11 @@ class Fleet:
         """Seconds for which none of them gave a sign of life although they were called."""
         return 0.0 if self._silent_since is None else _now() - self._silent_since
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that have not come back."""
+        return sum(replica.in_flight for replica in self.replicas)
+
     def answered(self, replica: Replica, tokens_beyond: float) -> None:
         """A call was answered, and took so many tokens more than estimated."""
         replica.answered(_now(), tokens_beyond)

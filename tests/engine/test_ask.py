@@ -222,6 +222,20 @@ async def test_a_teacher_that_was_never_there_is_given_up_in_time_whatever_the_p
     assert isinstance(reason(engine), Unreachable)
 
 
+async def test_a_slow_first_answer_is_waited_for_although_the_first_connections_were_refused(store: Store) -> None:
+    class Loading(Fake):
+        async def complete(self, model: str, request: Request) -> Response:
+            if self.calls < 2:
+                self.calls += 1
+                raise ConnectionFailed("connection", "refused")
+            await asyncio.sleep(0.5)
+            return await super().complete(model, request)
+
+    engine = asker(Loading(response("at last")), store, patience=0.1, backoff=Backoff(first=0.01))
+    assert (await asyncio.wait_for(engine.ask(0, ask_for()), 30)).text == "at last"
+    assert engine.ending is None
+
+
 async def test_a_question_that_breaks_the_connection_costs_its_own_row_alone(store: Store) -> None:
     class Poisoned(Fake):
         async def complete(self, model: str, request: Request) -> Response:
