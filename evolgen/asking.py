@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from evolgen.parsing import visible
+from evolgen.parsing.finish import Finish, finish_of
 from evolgen.parsing.forms import AnswerForm
 from evolgen.records import Message
 from evolgen.usage import Usage, read_usage
@@ -84,9 +85,9 @@ def _digest(question: Mapping[str, Any], identity: Mapping[str, Any]) -> bytes:
 class Answer:
     """A teacher's answer: the visible text of its first choice, and how that choice ended.
 
-    `key` is the first 16 hex digits of the request's key, `model` the name of the model that answered.
-    `cut` tells that the answer ran into its token limit. `refusal` is the endpoint's own word for a refusal, `usage`
-    its count of tokens.
+    `key` is the first 16 hex digits of the request's key, `model` the name of the model that answered. `finish_reason`
+    is the endpoint's word for its end, `finish` what that means. `refusal` is its own word for a refusal, `usage` its
+    count of tokens, `without` what the question had to be put without.
     """
 
     key: str
@@ -95,24 +96,38 @@ class Answer:
     finish_reason: str
     refusal: str | None
     usage: Usage | None = None
+    without: tuple[str, ...] = ()
+
+    @property
+    def finish(self) -> Finish:
+        return finish_of(self.finish_reason)
 
     @property
     def cut(self) -> bool:
-        return self.finish_reason == "length"
+        """Whether it ran into its token limit."""
+        return self.finish == "cut"
 
     @classmethod
-    def read(cls, key: bytes, model: str, response: Mapping[str, Any]) -> Answer:
-        """Read a response as it is stored."""
-        choice = response["choices"][0]
-        message = choice.get("message") or {}
-        return cls(
-            key=key.hex()[:16],
-            model=model,
-            text=visible(message_text(choice) or ""),
-            finish_reason=choice.get("finish_reason") or "",
-            refusal=message.get("refusal") or None,
-            usage=read_usage(response.get("usage")),
-        )
+    def read(cls, key: bytes, model: str, response: Any) -> Answer:
+        """Read a response as it is stored; raises ValueError where that is none."""
+        try:
+            choice = response["choices"][0]
+            text = message_text(choice)
+            message = choice.get("message") or {}
+            reason = choice.get("finish_reason")
+            form = response.get("form") or {}
+            refusal = message.get("refusal")
+            return cls(
+                key=key.hex()[:16],
+                model=model,
+                text=visible(text or ""),
+                finish_reason="" if reason is None else str(reason),
+                refusal=str(refusal) if refusal else None,
+                usage=read_usage(response.get("usage")),
+                without=tuple(map(str, form.get("without", ()))),
+            )
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -137,12 +152,18 @@ def stored_vector(vector: Vector, call: Mapping[str, Any] | None = None) -> str:
 
 
 def read_vector(answer: str) -> Vector:
-    """Read a vector as it is stored.
+    """Read a vector as it is stored; raises ValueError where that is none.
 
     >>> read_vector('{"embedding": "AAAAQA=="}')
     b'\\x00\\x00\\x00@'
     """
-    return base64.b64decode(json.loads(answer)["embedding"])
+    try:
+        vector = base64.b64decode(json.loads(answer)["embedding"], validate=True)
+    except (TypeError, LookupError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if not vector or len(vector) % 4:
+        raise ValueError(f"{len(vector)} bytes are no vector")
+    return vector
 
 
 def message_text(choice: Mapping[str, Any]) -> str | None:
@@ -160,5 +181,11 @@ def message_text(choice: Mapping[str, Any]) -> str | None:
     if content is None:
         return ""
     if isinstance(content, list):
-        return "".join(part.get("text", "") for part in content if isinstance(part, dict))
+        return "".join(map(_part_text, content))
     return content if isinstance(content, str) else None
+
+
+def _part_text(part: object) -> str:
+    """The text of a part of a message's content; parts of other kinds have none."""
+    text = part.get("text") if isinstance(part, dict) else part
+    return text if isinstance(text, str) else ""

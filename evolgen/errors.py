@@ -29,6 +29,10 @@ from typing import Any
 GO_ON = "run the same command again to go on"
 
 
+OF_CONTENT = ("content_filter", "context_length", "refusal", "finish_reason", "too_large")
+"""Rules of refusals that are for what a question says: asked again it would be refused again, and another would not."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, for an error to suggest.
 

@@ -95,10 +95,14 @@ class Stored(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replayed(Event):
-    """An answer came from the store, where it has been since `created` (seconds since 1970)."""
+    """An answer came from the store, where it has been since `created` (seconds since 1970).
+
+    `usd` is what it cost an earlier run; None where that is unknown, 0 where this run paid it and has told so.
+    """
 
     role: str
     created: float
+    usd: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)

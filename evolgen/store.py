@@ -8,6 +8,7 @@ microseconds). Two processes may share a store: the first answer to a question s
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import time
@@ -40,10 +41,40 @@ EXPLANATIONS = {
 
 
 class Stored(NamedTuple):
-    """An answer as it was stored: canonical JSON, and when (seconds since 1970)."""
+    """An answer as it was stored: canonical JSON, when (seconds since 1970), and what it cost (None: unknown)."""
 
     answer: str
     created: float
+    usd: float | None = None
+
+
+class Payment(NamedTuple):
+    """What was paid for an answer: the tokens and dollars that a budget reckons with, None where nobody knows.
+
+    `output` stands for the output that it was paid for, see `output_digest`.
+    """
+
+    output: str | None = None
+    tokens: float | None = None
+    usd: float | None = None
+
+
+class Entry(NamedTuple):
+    """An answer to be stored under its key; of a `damaged` one it takes the place, if that still stands there."""
+
+    key: bytes
+    answer: str
+    paid: Payment = Payment()
+    damaged: str | None = None
+
+
+def output_digest(out: Path) -> str | None:
+    """What stands for an output in the store; None for standard output, each of which is another.
+
+    >>> output_digest(Path("/data/rows.jsonl")), output_digest(Path("-"))
+    ('47ba6565a2547687', None)
+    """
+    return None if str(out) == "-" else hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -71,8 +102,11 @@ class Answers(Protocol):
     def get(self, key: bytes) -> Stored | None:
         """The answer to a question, or None."""
 
-    def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
-        """Keep (key, answer) pairs durably; returns what the store holds for each from now on."""
+    def put(self, group: Sequence[Entry]) -> list[Stored]:
+        """Keep answers durably; returns what the store holds for each from now on."""
+
+    def spent(self, output: str) -> tuple[float, float]:
+        """The tokens and dollars that were paid for an output, in all runs."""
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -91,7 +125,14 @@ def _add_leases(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE batches ADD COLUMN leased REAL NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create, _add_batches, _add_leases]
+def _add_payments(db: sqlite3.Connection) -> None:
+    for column in ("paid_for TEXT", "tokens REAL", "usd REAL"):
+        db.execute(f"ALTER TABLE answers ADD COLUMN {column}")
+    # it holds all that a sum needs, which lies behind the texts otherwise
+    db.execute("CREATE INDEX payments ON answers (paid_for, tokens, usd) WHERE paid_for IS NOT NULL")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create, _add_batches, _add_leases, _add_payments]
 """Each takes the schema one version up; the version is how many have been applied."""
 
 
@@ -116,25 +157,42 @@ class Store:
         except sqlite3.Error as error:
             raise self._failure("can't be read", error) from error
 
-    def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
-        """Keep (key, answer) pairs in one transaction; returns once they are on disk.
+    def put(self, group: Sequence[Entry]) -> list[Stored]:
+        """Keep answers in one transaction; returns once they are on disk.
 
-        Of two answers to one question the first stays. Takes at most `GROUP` pairs; one thread at a time may call.
+        Of two answers to one question the first stays. Takes at most `GROUP`; one thread at a time may call.
         """
         now = time.time()
         # One statement is one transaction, and one passage out of Python and back: with several, this thread would
         # wait for the interpreter's lock after each of them, and every call in flight with it.
-        values = ", ".join(["(?, ?, ?)"] * len(group))
-        fields = [field for key, answer in group for field in (key, answer, now)]
+        values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(group))
+        fields = [field for key, answer, paid, _ in group for field in (key, answer, now, *paid)]
         try:
+            for key, answer, paid, damaged in group:
+                if damaged is not None:
+                    self._replace(key, damaged, (answer, now, *paid))
             inserted = self._writer.execute(f"INSERT OR IGNORE INTO answers VALUES {values}", fields).rowcount
             fresh = inserted == len(group)
             self._check_place()
             return [
-                (None if fresh else self._select(self._writer, key)) or Stored(answer, now) for key, answer in group
+                (None if fresh else self._select(self._writer, each.key)) or Stored(each.answer, now, each.paid.usd)
+                for each in group
             ]
         except sqlite3.Error as error:
             raise self._failure("can't be written", error) from error
+
+    def _replace(self, key: bytes, damaged: str, values: tuple[object, ...]) -> None:
+        change = "UPDATE answers SET answer = ?, created = ?, paid_for = ?, tokens = ?, usd = ? WHERE key = ?"
+        self._writer.execute(f"{change} AND answer IS ?", (*values, key, damaged))
+
+    def spent(self, output: str) -> tuple[float, float]:
+        """The tokens and dollars that were paid for an output, in all runs."""
+        try:
+            sums = "SELECT total(tokens), total(usd) FROM answers WHERE paid_for = ?"
+            tokens, usd = self._reader.execute(sums, (output,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._failure("can't be read", error) from error
+        return tokens, usd
 
     def begin_batch(self, batch: Batch) -> None:
         """Note that a batch is about to be sent."""
@@ -221,7 +279,7 @@ class Store:
 
     @staticmethod
     def _select(db: sqlite3.Connection, key: bytes) -> Stored | None:
-        row = db.execute("SELECT answer, created FROM answers WHERE key = ?", (key,)).fetchone()
+        row = db.execute("SELECT answer, created, usd FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else Stored(*row)
 
     def _failure(self, what: str, error: Exception) -> StoreError:
@@ -237,8 +295,11 @@ class Unkept:
     def get(self, key: bytes) -> Stored | None:
         return self._answers.get(key)
 
-    def put(self, group: Sequence[tuple[bytes, str]]) -> list[Stored]:
-        return [self._answers.setdefault(key, Stored(answer, time.time())) for key, answer in group]
+    def put(self, group: Sequence[Entry]) -> list[Stored]:
+        return [self._answers.setdefault(key, Stored(answer, time.time(), paid.usd)) for key, answer, paid, _ in group]
+
+    def spent(self, output: str) -> tuple[float, float]:
+        return 0.0, 0.0
 
     def batches(self) -> list[Batch]:
         return []

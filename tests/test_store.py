@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from evolgen import store as store_module
 from evolgen.errors import StoreError
-from evolgen.store import APPLICATION_ID, Batch, Store
+from evolgen.store import APPLICATION_ID, Batch, Entry, Payment, Store, output_digest
 
 KEY = b"k" * 32
 
@@ -19,7 +20,7 @@ def test_an_answer_comes_back_also_after_reopening(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "store.sqlite"
     store = Store(path)
     assert store.get(KEY) is None
-    (stored,) = store.put([(KEY, '{"a": 1}')])
+    (stored,) = store.put([Entry(KEY, '{"a": 1}')])
     assert store.get(KEY) == stored
     store.close()
     again = Store(path)
@@ -29,8 +30,8 @@ def test_an_answer_comes_back_also_after_reopening(tmp_path: Path) -> None:
 
 def test_the_first_answer_stays_and_both_writers_get_it(tmp_path: Path) -> None:
     one, two = Store(tmp_path / "s"), Store(tmp_path / "s")
-    first = one.put([(KEY, "first")])[0]
-    assert two.put([(b"o" * 32, "other"), (KEY, "second")])[1] == first
+    first = one.put([Entry(KEY, "first")])[0]
+    assert two.put([Entry(b"o" * 32, "other"), Entry(KEY, "second")])[1] == first
     assert one.get(b"o" * 32) is not None
     one.close()
     two.close()
@@ -40,10 +41,10 @@ def test_two_processes_share_a_store(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from evolgen.store import Store
+from evolgen.store import Entry, Store
 store = Store(Path("shared.sqlite"))
 for i in range(200):
-    store.put([(b"%032d" % i, sys.argv[1]), (b"%s%030d" % (sys.argv[1].encode(), i), "own")])
+    store.put([Entry(b"%032d" % i, sys.argv[1]), Entry(b"%s%030d" % (sys.argv[1].encode(), i), "own")])
 assert all(store.get(b"%032d" % i) for i in range(200))
 """
     processes = [subprocess.Popen([sys.executable, "-c", script, name], cwd=tmp_path) for name in ("aa", "bb")]
@@ -62,7 +63,7 @@ def test_a_damaged_file_is_one_clear_sentence(tmp_path: Path) -> None:
 def test_damage_that_shows_later_is_an_error_too(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store = Store(path)
-    store.put([(b"%032d" % i, "x" * 500) for i in range(300)])
+    store.put([Entry(b"%032d" % i, "x" * 500) for i in range(300)])
     store.close()
     data = bytearray(path.read_bytes())
     data[8192:] = b"\xff" * (len(data) - 8192)
@@ -75,12 +76,12 @@ def test_damage_that_shows_later_is_an_error_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_store_that_vanishes_or_is_replaced_is_an_error_at_once(tmp_path: Path, replaced: bool) -> None:
     store = Store(tmp_path / "s" / "store.sqlite")
-    store.put([(b"a", "1")])
+    store.put([Entry(b"a", "1")])
     (tmp_path / "s").rename(tmp_path / "moved")
     if replaced:
         Store(tmp_path / "s" / "store.sqlite").close()
     with pytest.raises(StoreError, match="moved, deleted or replaced"):
-        store.put([(b"b", "2")])
+        store.put([Entry(b"b", "2")])
     assert Store(tmp_path / "moved" / "store.sqlite").get(b"a") is not None
 
 
@@ -108,7 +109,7 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
 def test_an_older_store_is_migrated_and_keeps_its_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "store.sqlite"
     old = Store(path)
-    stored = old.put([(KEY, "kept")])[0]
+    stored = old.put([Entry(KEY, "kept")])[0]
     old.close()
 
     def add_table(db: sqlite3.Connection) -> None:
@@ -130,13 +131,13 @@ def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 from evolgen.errors import StoreError
-from evolgen.store import Store
+from evolgen.store import Entry, Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 store = Store(Path("store.sqlite"))
 for i in range(10_000):
     try:
-        store.put([(b"%032d" % i, "x" * 2000)])
+        store.put([Entry(b"%032d" % i, "x" * 2000)])
     except StoreError as error:
         print(i, error)
         break
@@ -171,10 +172,32 @@ def test_a_store_knows_which_batches_are_under_way(tmp_path: Path) -> None:
 def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as earlier:
         earlier.setattr(store_module, "MIGRATIONS", store_module.MIGRATIONS[:1])
-        store = Store(tmp_path / "s")
-        store.put([(KEY, "{}")])
-        store.close()
+        Store(tmp_path / "s").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "s", isolation_level=None)) as db:
+        db.execute("INSERT INTO answers VALUES (?, ?, ?)", (KEY, "{}", 1.5))
     store = Store(tmp_path / "s")
-    assert store.get(KEY) is not None
+    assert store.get(KEY) == ("{}", 1.5, None)
     assert store.batches() == []
+    store.close()
+
+
+def test_what_was_paid_for_an_output_is_summed_over_all_runs(tmp_path: Path) -> None:
+    rows = output_digest(tmp_path / "rows.jsonl")
+    assert rows is not None
+    store = Store(tmp_path / "s")
+    paid = [Payment(rows, 120, 0.25), Payment(rows, 30, None), Payment("other", 7, 1.0), Payment()]
+    store.put([Entry(bytes([number]) * 32, "{}", each) for number, each in enumerate(paid)])
+    assert store.spent(rows) == (150, 0.25)
+    assert store.spent("nothing") == (0, 0)
+    assert store.put([Entry(bytes(32), "again", Payment(rows, 999, 9.0))])[0].answer == "{}"
+    assert store.spent(rows) == (150, 0.25), "an answer is paid for once"
+    store.close()
+
+
+def test_a_damaged_answer_is_replaced_while_it_stands_there(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+    store.put([Entry(KEY, "{broken"), Entry(b"o" * 32, "fine")])
+    assert store.put([Entry(KEY, "mended", damaged="{broken")])[0].answer == "mended"
+    assert store.put([Entry(KEY, "late", damaged="{broken")])[0].answer == "mended"
+    assert [stored.answer for key in (KEY, b"o" * 32) if (stored := store.get(key))] == ["mended", "fine"]
     store.close()

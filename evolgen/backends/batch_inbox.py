@@ -11,7 +11,7 @@ from evolgen.asking import Request
 from evolgen.backends import Response
 from evolgen.backends.openai_http import checked
 from evolgen.errors import Interrupted, TeacherError
-from evolgen.store import Store
+from evolgen.store import Entry, Store
 
 
 class Inbox:
@@ -58,7 +58,9 @@ class Inbox:
             except TeacherError as error:
                 errors[key] = error
         if answers:
-            await asyncio.to_thread(self._store.put, [(key, json.dumps(answer)) for key, answer in answers.items()])
+            await asyncio.to_thread(
+                self._store.put, [Entry(key, json.dumps(answer)) for key, answer in answers.items()]
+            )
         for key, answer in answers.items():
             if (future := self._waiter(key)) is not None:
                 future.set_result(answer)

@@ -20,7 +20,7 @@ from evolgen.backends import Embeddings, Identity, Response
 from evolgen.backends.batch_api import BYTES, REQUESTS, BatchApi, BatchState, question_line, read_lines
 from evolgen.backends.batch_calls import BatchCalls
 from evolgen.backends.batch_inbox import Inbox
-from evolgen.backends.openai_http import ADAPTABLE, OpenAIBackend
+from evolgen.backends.openai_http import OpenAIBackend, parts_of
 from evolgen.errors import (
     GO_ON,
     Denied,
@@ -100,7 +100,7 @@ class BatchBackend:
         if (stored := store.get(key)) is not None:  # it came with a batch of an earlier run, just now
             return dict(json.loads(stored.answer))
         if key not in inbox.sent:
-            kind = tuple(name for name in ADAPTABLE if getattr(request, name) not in (None, ()))
+            kind = tuple(parts_of(request))
             async with self._trying[kind]:
                 if self._ended is None and kind not in self._tried:
                     response = await self._direct.complete(model, request)

@@ -7,12 +7,14 @@ business (`max_retries=0`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evolgen.backends.failures import status_error
-from evolgen.config.address import Address, hidden
+from evolgen.backends.words import words_of
+from evolgen.config.address import Address, hidden, hidden_in
 from evolgen.errors import ConnectionFailed, TeacherError, Unanswered, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ TELEMETRY = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Versio
 
 NO_KEY = "none"
 """What is sent where there is no key: the client wants one."""
+
+CONNECTING = 15.0
+"""Seconds within which a connection must stand, its TLS handshake included."""
+
+ASLEEP = 1.0
+"""Seconds by which a deadline is heard late only if the program itself was stopped meanwhile."""
 
 
 class Connection:
@@ -43,8 +51,16 @@ class Connection:
         self._secrets: tuple[str, ...] = ()
 
     async def post(self, path: str, body: dict[str, Any]) -> object:
-        """Post JSON and return what comes back, as it is."""
-        return await self.call(lambda client: client.post(path, body=body, cast_to=object))
+        """Post JSON and return what comes back; a text where that is no JSON, whatever it is called."""
+        said = await self.call(lambda client: client.post(path, body=body, cast_to=object))
+        if isinstance(said, str):
+            with contextlib.suppress(ValueError, RecursionError):
+                return json.loads(said)
+        return said
+
+    def hide(self, text: str) -> str:
+        """A text without the secrets of this connection."""
+        return hidden(text, self._secrets)
 
     async def call(self, call: Callable[[openai.AsyncOpenAI], Awaitable[T]], timeout: float | None = None) -> T:
         """Make one call with the client; what it failed with is told without the secrets that an endpoint may tell
@@ -61,6 +77,8 @@ class Connection:
         import httpx2  # what the openai client is made of
         import openai
 
+        from evolgen.backends.bounded import BoundedClient
+
         address, key = self.address, self._key()
         self._secrets = (*filter(None, [key]), *address.secrets)
         headers: dict[str, Any] = {f"X-Stainless-{name}": openai.Omit() for name in TELEMETRY}
@@ -70,22 +88,22 @@ class Connection:
                 base_url=address.url,
                 api_key=key or NO_KEY,
                 max_retries=0,
-                timeout=self._timeout,
+                timeout=httpx2.Timeout(None, connect=CONNECTING, pool=CONNECTING),  # the rest is for `_called`
                 default_headers=headers | address.headers,
                 default_query=dict(address.query),
-                http_client=openai.DefaultAioHttpClient(limits=limits, trust_env=not address.is_loopback),
+                http_client=BoundedClient(self._hide_in, limits=limits, trust_env=not address.is_loopback),
             )
         except (openai.OpenAIError, httpx2.InvalidURL, ValueError) as error:
             raise UsageError(f"--base-url {address}: not a usable URL") from error
         return self._client
 
-    def _hide(self, text: str) -> str:
-        return hidden(text, self._secrets)
+    def _hide_in(self, body: bytes) -> bytes:
+        return hidden_in(body, self._secrets)
 
     def _tells(self, error: BaseException | None) -> bool:
         """Whether an error, or one that it came from, holds a secret."""
         while error is not None:
-            if self._hide(str(error)) != str(error):
+            if self.hide(str(error)) != str(error):
                 return True
             error = error.__cause__ or error.__context__
         return False
@@ -96,11 +114,40 @@ class Connection:
         import openai
 
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout):
                 return await call
-        except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
-            failure = explained(error, timeout, self._hide)
+        except (
+            openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError, ValueError, RecursionError
+        ) as error:  # fmt: skip
+            failure = explained(error, timeout, self.hide)
             raise failure from (None if self._tells(error) else error)
+
+
+@contextlib.asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Raise TimeoutError if the work in it takes longer; time for which the program was stopped doesn't count.
+
+    After a laptop's lid was closed what has come meanwhile is read first.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as scope:
+        timers: list[asyncio.TimerHandle] = []
+
+        def wait(more: float) -> None:
+            timers[:] = [loop.call_later(more, hear, loop.time() + more)]
+
+        def hear(due: float) -> None:
+            late = loop.time() - due
+            if late > ASLEEP:
+                wait(min(late, seconds))
+            else:
+                scope.reschedule(loop.time())
+
+        wait(seconds)
+        try:
+            yield
+        finally:
+            timers[0].cancel()
 
 
 def explained(error: Exception, timeout: float, hide: Callable[[str], str]) -> TeacherError:
@@ -112,22 +159,35 @@ def explained(error: Exception, timeout: float, hide: Callable[[str], str]) -> T
     if isinstance(error, openai.APIStatusError):
         return status_error(error, hide)
     if isinstance(error, json.JSONDecodeError):
-        return Unanswered("malformed", f"the response is not JSON: {hide(str(error))}")
+        return not_json(error.doc, hide)
+    if isinstance(error, RecursionError):
+        return Unanswered("malformed", "the response is nested too deeply to be read")
     if isinstance(error, openai.APIConnectionError | httpx2.HTTPError | aiohttp.ClientError | OSError):
         return _connection_error(error, timeout, hide)
     return Unanswered("malformed", f"the response can't be read: {type(error).__name__}")
 
 
+def not_json(said: str, hide: Callable[[str], str] = str) -> Unanswered:
+    """The error that a body stands for which is no JSON."""
+    words = hide(words_of(said))
+    return Unanswered("malformed", f"the response is not JSON{f': {words}' if words else ''}")
+
+
 def _connection_error(error: BaseException, timeout: float, hide: Callable[[str], str]) -> Unanswered:
-    """Tell a call that took too long from one whose connection failed.
+    """Tell a call that took too long from one whose connection failed, or never came to be.
 
     The client calls a dropped connection a timeout too, so what lies beneath its exception decides.
     """
+    import aiohttp
+
     cause = error
-    slow = isinstance(cause, TimeoutError)
+    slow, connecting = isinstance(cause, TimeoutError), False
     while cause.__cause__ is not None:
         cause = cause.__cause__
         slow |= isinstance(cause, TimeoutError)
+        connecting |= isinstance(cause, aiohttp.ConnectionTimeoutError)
+    if connecting:
+        return ConnectionFailed("connection", f"the connection failed: it did not stand within {CONNECTING:g} s")
     if slow:
         return Unanswered("timeout", f"no answer within {timeout:g} s (--timeout)")
     said = hide(" ".join(str(cause).split()))[:200] or type(cause).__name__

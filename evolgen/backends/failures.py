@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evolgen.backends.retry_after import retry_after
+from evolgen.backends.words import words_of
 from evolgen.errors import Denied, Refused, TeacherError, Unanswered
 
 if TYPE_CHECKING:
@@ -18,17 +19,13 @@ TOO_LONG = ("context_length", "context length", "context size", "context window"
 
 def status_error(error: openai.APIStatusError, hide: Callable[[str], str] = str) -> TeacherError:
     """The error that a status and the endpoint's own words stand for; `hide` takes the secrets out of them."""
-    status, words = error.status_code, hide(_words(error))
+    status, words = error.status_code, hide(words_of(error.body))
+    words = f": {words}" if words else ""
     code = f"{error.code or ''} {error.type or ''}"
-    told: dict[str, Any] = {"status": status, "said": hide(str(error)), "param": _param(error)}
+    told: dict[str, Any] = {"status": status, "said": hide(f"{error} {error.body}"), "param": _param(error)}
     rule = _refusal_rule(code, told["said"])
-    if status in (401, 403) and rule != "content_filter":
-        problem = f"the endpoint refused the key (HTTP {status}{words}); check --api-key-env and --model"
-        return Denied("denied", problem, **told)
-    if status in (404, 405, 501):
-        problem = (
-            f"the endpoint doesn't know the model or the path (HTTP {status}{words}); check --model and --base-url"
-        )
+    location = hide(error.response.headers.get("location", "nowhere"))[:200]
+    if (problem := _denial(status, words, rule, location)) is not None:
         return Denied("denied", problem, **told)
     if status == 402 or (status == 429 and "insufficient_quota" in code):
         return Denied("quota", f"the account's quota is exhausted (HTTP {status}{words})", **told)
@@ -39,6 +36,18 @@ def status_error(error: openai.APIStatusError, hide: Callable[[str], str] = str)
     if status in (408, 409, 425) or (status >= 500 and rule != "context_length"):
         return Unanswered(f"http_{status}", f"the endpoint failed (HTTP {status}{words})", wait, **told)
     return Refused(rule, f"the endpoint refused the question (HTTP {status}{words})", **told)
+
+
+def _denial(status: int, words: str, rule: str, location: str) -> str | None:
+    """Why no question at all will be answered, where a status says that."""
+    if 300 <= status < 400:
+        problem = f"the endpoint sends questions elsewhere (HTTP {status}, to {location}), and evolgen doesn't follow"
+        return f"{problem}; give the right address as --base-url"
+    if status in (401, 403) and rule != "content_filter":
+        return f"the endpoint refused the key (HTTP {status}{words}); check --api-key-env and --model"
+    if status in (404, 405, 501):
+        return f"the endpoint doesn't know the model or the path (HTTP {status}{words}); check --model and --base-url"
+    return None
 
 
 def _refusal_rule(code: str, message: str) -> str:
@@ -56,10 +65,3 @@ def _param(error: openai.APIStatusError) -> str | None:
     """The parameter that the endpoint named."""
     param = error.body.get("param") if isinstance(error.body, dict) else None
     return param if isinstance(param, str) else None
-
-
-def _words(error: openai.APIStatusError) -> str:
-    """The endpoint's own words, short, or nothing."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return f": {str(message).strip()[:200]}" if message else ""

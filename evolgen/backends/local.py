@@ -64,7 +64,9 @@ class LocalBackend:
         server = await asyncio.to_thread(lambda: LocalServer(self._find(), serving))
         if server.note is not None and not embeddings:
             self._tell(server.note)
-        http = OpenAIBackend(Address(server.url), lambda: key, timeout=self._timeout, connections=server.slots)
+        http = OpenAIBackend(
+            Address(server.url), lambda: key, timeout=self._timeout, connections=server.slots, tell=self._tell
+        )
         return _Served(server, http)
 
 

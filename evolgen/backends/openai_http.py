@@ -13,14 +13,17 @@ from typing import Any
 
 from evolgen.asking import Request, message_text
 from evolgen.backends import Embeddings, Response
-from evolgen.backends.connection import Connection
+from evolgen.backends.connection import Connection, not_json
+from evolgen.backends.forms import Forms
 from evolgen.backends.vectors import read_embeddings
+from evolgen.backends.words import words_of
 from evolgen.config.address import Address
-from evolgen.errors import Refused, TeacherError, Unanswered
-from evolgen.records import printable
+from evolgen.errors import Unanswered
+from evolgen.parsing.finish import finish_of
+from evolgen.records import Message, printable
 
-ADAPTABLE = ("schema", "max_tokens", "temperature", "top_p", "presence_penalty", "stop")
-"""Parameters that an endpoint may refuse; the question is then put without them, or in another form."""
+ADAPTABLE = ("schema", "presence_penalty", "temperature", "top_p", "stop", "max_tokens", "system")
+"""Parts of a question that an endpoint may refuse, in the order in which they are left out to find which."""
 
 
 class OpenAIBackend:
@@ -30,41 +33,47 @@ class OpenAIBackend:
     `timeout` is in seconds, for a whole call.
     """
 
-    def __init__(self, address: Address, key: Callable[[], str | None], *, timeout: float, connections: int) -> None:
+    def __init__(
+        self,
+        address: Address,
+        key: Callable[[], str | None],
+        *,
+        timeout: float,
+        connections: int,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.connection = Connection(address, key, timeout=timeout, connections=connections)
-        self._refused: defaultdict[str, set[str]] = defaultdict(set)
-        self._refused_embedding: defaultdict[str, set[str]] = defaultdict(set)
+        self._forms: defaultdict[str, Forms] = defaultdict(lambda: Forms(tell))
+        self._embedding_forms: defaultdict[str, Forms] = defaultdict(lambda: Forms(tell))
 
     async def complete(self, model: str, request: Request, extra: dict[str, Any] | None = None) -> Response:
         """One attempt, in as many forms as it takes to learn what the endpoint accepts.
 
         `extra` goes into the body as it is.
         """
+        path = _path(request)
 
-        def body(without: Set[str]) -> Response:
-            return _body(model, request, without) | (extra or {})
+        async def put(without: Set[str]) -> Response:
+            return checked(await self.connection.post(path, _body(model, request, without) | (extra or {})))
 
-        def lesson(failure: TeacherError, known: Set[str]) -> str | None:
-            return _lesson(failure, request, known)
-
-        response, form = await self._put(self._refused[model], _path(request), body, lesson)
-        return checked(response) | {"form": form}
+        response, without = await self._forms[model].put(parts_of(request), put)
+        return response | {"form": {"path": path, "without": sorted(without)}}
 
     def written(self, model: str, request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
         """The body that a question would go out with now, and its form."""
-        without = self._refused[model]
+        without = self._forms[model].best
         return _body(model, request, without), {"path": _path(request), "without": sorted(without)}
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         """One attempt; vectors come as base64 where the endpoint can, which is a fifth of the bytes of the numbers."""
+        body = {"model": model, "input": [printable(text) for text in texts]}
 
-        def body(without: Set[str]) -> Response:
-            compact = {} if "encoding_format" in without else {"encoding_format": "base64"}
-            return {"model": model, "input": [printable(text) for text in texts], **compact}
+        async def put(without: Set[str]) -> Embeddings:
+            compact = {} if without else {"encoding_format": "base64"}
+            return read_embeddings(await self.connection.post("/embeddings", body | compact), len(texts))
 
-        response, form = await self._put(self._refused_embedding[model], "/embeddings", body, _embedding_lesson)
-        answer = read_embeddings(response, len(texts))
-        return Embeddings(answer.vectors, {**answer.call, "form": form})
+        answer, without = await self._embedding_forms[model].put(("encoding_format",), put)
+        return Embeddings(answer.vectors, {**answer.call, "form": {"path": "/embeddings", "without": sorted(without)}})
 
     def leave(self) -> None:
         pass
@@ -72,26 +81,13 @@ class OpenAIBackend:
     async def close(self) -> None:
         await self.connection.close()
 
-    async def _put(
-        self,
-        refused: set[str],
-        path: str,
-        body: Callable[[Set[str]], Response],
-        lesson: Callable[[TeacherError, Set[str]], str | None],
-    ) -> tuple[object, dict[str, Any]]:
-        """Post a question, without the parameters known to be refused; returns the response and the form it took."""
-        while True:
-            without = sorted(refused)
-            try:
-                response = await self.connection.post(path, body(refused))
-            except TeacherError as failure:
-                learned = lesson(failure, refused)
-                if learned is None and set(without) == refused:
-                    raise
-                if learned is not None:
-                    refused.add(learned)
-                continue  # put it again in the form just learned, here or by another call meanwhile
-            return response, {"path": path, "without": without}
+
+def parts_of(request: Request) -> list[str]:
+    """The parts of a question that it could be put without, or in another way."""
+    given = {name for name in ADAPTABLE if name != "system" and getattr(request, name) not in (None, ())}
+    if len(request.messages) > 1 and request.messages[0][0] == "system":
+        given.add("system")
+    return [name for name in ADAPTABLE if name in given]
 
 
 def _path(request: Request) -> str:
@@ -99,14 +95,24 @@ def _path(request: Request) -> str:
 
 
 def checked(response: object) -> Response:
-    """A response with a choice is an answer; anything else is a failed attempt."""
+    """A response with a choice and without an error is an answer; anything else is a failed attempt."""
+    if isinstance(response, str):
+        raise not_json(response)
     if not isinstance(response, dict):
         raise Unanswered("malformed", f"the response is not a JSON object: {str(response)[:60]!r}")
     choices = response.get("choices")
-    if not isinstance(choices, list) or not choices:
-        error = response.get("error")
-        raise Unanswered("no_choices", f"the response has no choices{f': {str(error)[:100]}' if error else ''}")
-    if not isinstance(choices[0], dict) or message_text(choices[0]) is None:
+    choice = choices[0] if isinstance(choices, list) and choices else ()
+    if error := response.get("error") or (isinstance(choice, dict) and choice.get("error")):
+        raise Unanswered("error", f"the response is an error: {words_of(error) or error!r:.100}")
+    if choice == ():
+        words = words_of(response)
+        raise Unanswered("no_choices", f"the response has no choices{f': {words}' if words else ''}")
+    if not isinstance(choice, dict):
+        raise Unanswered("malformed", "the response's first choice is no object")
+    finish = finish_of(choice.get("finish_reason"))
+    if finish == "failed":
+        raise Unanswered("broken_off", f"the answer broke off: finish_reason {choice['finish_reason']!r:.60}")
+    if message_text(choice) is None and finish != "filtered":
         raise Unanswered("malformed", "the response's first choice has no text")
     return response
 
@@ -114,7 +120,10 @@ def checked(response: object) -> Response:
 def _body(model: str, request: Request, without: Set[str]) -> dict[str, Any]:
     """The request as this endpoint takes it."""
     textual = "schema" in without and request.textual
-    messages = [{"role": role, "content": content} for role, content in (textual or request.messages)]
+    said = textual or request.messages
+    if "system" in without:
+        said = _without_system(said)
+    messages = [{"role": role, "content": content} for role, content in said]
     body: dict[str, Any] = {"model": model}
     if request.schema is not None and "schema" in without and messages and not textual:
         messages[-1]["content"] += f"\n\nAnswer with JSON that follows this schema:\n{json.dumps(request.schema)}"
@@ -134,22 +143,9 @@ def _body(model: str, request: Request, without: Set[str]) -> dict[str, Any]:
     return body
 
 
-def _lesson(failure: TeacherError, request: Request, known: Set[str]) -> str | None:
-    """Which parameter a refused request was refused for, if that can be told and is news."""
-    if not isinstance(failure, Refused) or failure.rule != "bad_request" or failure.status is None:
-        return None
-    named, message = failure.param, failure.said.lower()
-    complaint = any(word in message for word in ("unsupported", "not support", "unrecognized", "unknown", "extra"))
-    for name in ADAPTABLE:
-        words = ("response_format", "json_schema", "schema", "grammar") if name == "schema" else (name,)
-        mentioned = named in words or (complaint and any(word in message for word in words))
-        if mentioned and name not in known and getattr(request, name) not in (None, ()):
-            return name
-    return None
-
-
-def _embedding_lesson(failure: TeacherError, known: Set[str]) -> str | None:
-    """Whether a call for embeddings was refused because they were wanted as base64."""
-    told = failure.said.lower()
-    refused = isinstance(failure, Refused) and ("encoding_format" in told or "base64" in told)
-    return "encoding_format" if refused and "encoding_format" not in known else None
+def _without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The same messages, with what the system says at the beginning of the user's first turn."""
+    if len(messages) < 2 or messages[0][0] != "system":
+        return messages
+    (_, system), (role, first), *rest = messages
+    return ((role, f"{system}\n\n{first}"), *rest)

@@ -151,6 +151,7 @@ class Teachers:
                     partial(api_key, self._settings.api_key_env, address),
                     timeout=self._settings.timeout,
                     connections=self._remote_concurrency,
+                    tell=self._tell,
                 )
                 for address in self._settings.base_url or (default_address(),)
             )

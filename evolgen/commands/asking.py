@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 
 from evolgen.asking import Role
 from evolgen.backends import Teacher
@@ -17,7 +18,7 @@ from evolgen.errors import UsageError
 from evolgen.events import Fetching, Notice
 from evolgen.pauses import Backoff
 from evolgen.prices import Prices
-from evolgen.store import Store, Unkept
+from evolgen.store import Store, Unkept, output_digest
 
 BATCH_SHARE = 0.5
 """What an answer costs in a batch, as a share of its price."""
@@ -44,8 +45,12 @@ def open_asker(
     *,
     prices: Prices,
     backoff: Backoff | None = None,
+    paid_for: Path,
 ) -> Asker:
-    """The store of a config and an asker over it, closed with `stack`; says so where nobody chose the model."""
+    """The store of a config and an asker over it, closed with `stack`; says so where nobody chose the model.
+
+    `paid_for` is the output whose budgets hold.
+    """
     store = Store(config.store) if all(teacher.variant is not None for teacher in roles.values()) else Unkept()
     stack.callback(store.close)
     if not teachers.named:
@@ -67,6 +72,7 @@ def open_asker(
             config.max_usd,
             {role: prices.of(teacher.name) for role, teacher in roles.items()},
         ),
+        output=output_digest(paid_for),
     )
     stack.callback(asker.close)
     return asker

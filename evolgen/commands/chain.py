@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,9 @@ def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: M
             for path in (stage.files.accepted, stage.files.rejected, stage.files.manifest):
                 path.unlink(missing_ok=True)  # of an earlier run: what this one gives is what counts
             config = _with_budget(stage.config, recipe, done)
-            work = stage.command.prepare(config, replace(means, name=stage.command.name, stage=stage.name))
+            work = stage.command.prepare(
+                config, replace(means, name=stage.command.name, stage=stage.name, paid_for=output.at.accepted)
+            )
             done.append(work())
             if not done[-1].complete:
                 return _summary(output.files, done, started, stopped=f"{what}: {done[-1].stopped}")
@@ -137,20 +139,11 @@ def _sources(stages: Sequence[Stage]) -> Iterator[Any]:
 
 
 def _with_budget(config: Any, recipe: Recipe, done: Sequence[Summary]) -> Any:
-    """The settings of a stage, with what earlier stages left of the budgets that all share."""
-    if not isinstance(config, Endpoint):
+    """The settings of a stage, with the requests that earlier ones left; of tokens and dollars the store knows."""
+    budget = recipe.shared.get("max_requests")
+    if budget is None or not isinstance(config, Endpoint) or config.max_requests != budget:
         return config
-    spent: dict[str, float] = {
-        "max_requests": sum(summary.requests for summary in done),
-        "max_total_tokens": sum(summary.tokens.total for summary in done),
-        "max_usd": sum(summary.cost_usd or 0.0 for summary in done),
-    }
-    left = {
-        name: max(0, budget - spent[name])
-        for name in spent
-        if (budget := recipe.shared.get(name)) is not None and getattr(config, name) == budget
-    }
-    return config.model_copy(update=left)
+    return config.model_copy(update={"max_requests": max(0, budget - sum(summary.requests for summary in done))})
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -184,7 +177,7 @@ def _summary(files: OutputFiles, done: Sequence[Summary], started: float, stoppe
             "tokens": Tokens(**_added(stage.tokens.model_dump() for stage in done)),
             **{
                 name: sum(getattr(stage, name) for stage in done)
-                for name in ("no_verdict", "masked", "requests", "replayed", "surplus")
+                for name in ("unanswered", "no_verdict", "masked", "requests", "replayed", "surplus")
             },
             "oldest_replayed": min(oldest, default=None),
             "store": next((stage.store for stage in done if stage.store is not None), None),
@@ -198,12 +191,20 @@ def _summary(files: OutputFiles, done: Sequence[Summary], started: float, stoppe
 
 def _costs(done: Sequence[Summary], accepted: int) -> dict[str, Any]:
     asked = {f"{number}-{stage.pipeline}": stage.cost_usd for number, stage in enumerate(done, start=1) if stage.store}
-    cost = None if None in asked.values() else sum(each or 0.0 for each in asked.values())
+    cost = _sum(asked.values())
+    earlier = _sum(stage.replayed_usd for stage in done)
     return {
         "cost_usd": cost,
         "costs_usd": asked,
-        "cost_per_row_usd": None if cost is None or not accepted else cost / accepted,
+        "replayed_usd": earlier,
+        "cost_per_row_usd": None if cost is None or earlier is None or not accepted else (cost + earlier) / accepted,
     }
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    """The sum of what is known; None where a part of it isn't."""
+    known = list(costs)
+    return None if None in known else sum(cost or 0.0 for cost in known)
 
 
 def _added(counts: Any) -> dict[str, int]:

@@ -43,7 +43,8 @@ class Means:
 
     `run` is the handle of all, `name` that of the command and `stage` the one under which it tells its events. `script`
     answers in a teacher's place, `backoff` sets the pauses between attempts. `commands` is the table, for those that
-    call others; `defaults` are settings from a file that stand below all others.
+    call others; `defaults` are settings from a file that stand below all others. `paid_for` is the output that budgets
+    are for, where it isn't the command's own.
     """
 
     run: Run[Summary]
@@ -53,6 +54,7 @@ class Means:
     script: Script | None = None
     backoff: Backoff | None = None
     defaults: Defaults | None = None
+    paid_for: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ from evolgen.commands.command import Means
 from evolgen.config import Config
 from evolgen.engine.output import Output, OutputFiles
 from evolgen.engine.stdout import StandardOutput
-from evolgen.errors import UsageError
+from evolgen.errors import GO_ON, UsageError
 from evolgen.events import Event, Observer
 from evolgen.report.summary import Summary
 from evolgen.report.tally import Tally
+
+UNANSWERED = 0.05
+"""The share of the candidates that may have no answer in a run that is complete."""
 
 TOLD_EVERY = 1024
 """Rows between two words on how far a step has come."""
@@ -62,6 +65,20 @@ def published(
     else:
         output.publish(manifest(summary))
     return summary
+
+
+def with_shortfall(summary: Summary, *, rows_expected: bool) -> Summary:
+    """The same Summary; of a run that went to its end and left something undone, it says what."""
+    if not summary.complete:
+        return summary
+    rules = ", ".join(f"{rule} {count}" for rule, count in summary.rules_by_count())
+    if summary.unanswered > summary.candidates * UNANSWERED:
+        stopped = f"{summary.unanswered} of {summary.candidates} candidates have no answer ({rules}); {GO_ON}"
+    elif rows_expected and summary.candidates and not summary.accepted:
+        stopped = f"none of {summary.candidates} candidates was accepted ({rules})"
+    else:
+        return summary
+    return summary.model_copy(update={"complete": False, "stopped": stopped})
 
 
 def refuse_reading_what_is_written(sources: Iterable[Any], out: Path) -> None:

@@ -16,6 +16,7 @@ from evolgen.commands.common import (
     open_output,
     published,
     refuse_reading_what_is_written,
+    with_shortfall,
 )
 from evolgen.config.decontaminate import DecontaminateConfig
 from evolgen.config.dedupe import DedupeConfig
@@ -70,7 +71,8 @@ class Curation:
             try:
                 facts = work(self)
                 self._tell_kept()
-                return published(self._output, self._summary(), lambda summary: self._manifest(summary) | facts)
+                summary = with_shortfall(self._summary(), rows_expected=False)
+                return published(self._output, summary, lambda summary: self._manifest(summary) | facts)
             except Stopped as stopped:
                 reason = str(stopped)
             except OSError as error:

@@ -13,7 +13,14 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from evolgen.asking import Ask, Role
 from evolgen.commands.asking import make_teachers, open_asker, prices_of
 from evolgen.commands.command import Means, Work
-from evolgen.commands.common import Watch, manifest, open_output, published, refuse_reading_what_is_written
+from evolgen.commands.common import (
+    Watch,
+    manifest,
+    open_output,
+    published,
+    refuse_reading_what_is_written,
+    with_shortfall,
+)
 from evolgen.commands.estimate import Scope, estimate, probe
 from evolgen.config import Settings
 from evolgen.engine.ask import Asker
@@ -23,7 +30,7 @@ from evolgen.engine.generation import WIDTH_PER_SLOT, Generation
 from evolgen.engine.output import Output, OutputFiles
 from evolgen.engine.stdout import StandardOutput
 from evolgen.engine.stopping import stopped_by
-from evolgen.errors import Interrupted, Stopped
+from evolgen.errors import Denied, Interrupted, Stopped
 from evolgen.events import Planned
 from evolgen.formats.inputs import Inputs
 from evolgen.prompts import Template
@@ -139,6 +146,7 @@ class Session(Generic[T]):
             self._roles,
             prices=self._prices,
             backoff=self._means.backoff,
+            paid_for=self._means.paid_for or self._config.out,
         )
 
     def _ended(self, kept: contextlib.ExitStack, work: Awaitable[Summary]) -> Summary:
@@ -179,7 +187,9 @@ class Session(Generic[T]):
         ending = asker.ending
         if ending is not None and ending.reason is not None and not ending.resumable:
             raise ending.reason
-        summary = self._summary(generation.delivered, ending)
+        if (refusal := asker.refused_alike()) is not None:
+            raise Denied("refused", f"nothing but refusals: {refusal}")
+        summary = with_shortfall(self._summary(generation.delivered, ending), rows_expected=True)
         return published(output, summary, self._manifest) if summary.published else summary
 
     def _summary(self, delivered: int = 0, ending: Ending | None = None) -> Summary:
@@ -201,6 +211,7 @@ class Session(Generic[T]):
         told = manifest(self._config, summary, self._watch.started, ("openai", "pydantic"), self._means)
         return told | {
             "models": {role: dict(teacher.identity) for role, teacher in self._roles.items()},
+            "dropped": {model: sorted(parts) for model, parts in sorted(self._asker.dropped.items())},
             "prompts": {template.name: template.digest for template in self._job.templates},
             "prices": self._prices.dates,
         }

@@ -14,6 +14,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 OPENAI_URL = "https://api.openai.com/v1"
 """Where questions go if no endpoint is named."""
 
+SHORTEST_KEY = 12
+"""Characters of a key that is no word."""
+
 SHORTEST_SECRET = 4
 """Characters below which a text is not hidden: it would make nonsense of every message."""
 
@@ -96,6 +99,12 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "***")
     return text
+
+
+def hidden_in(body: bytes, secrets: Iterable[str]) -> bytes:
+    """A body without the secrets that it holds; shorter ones may be words of its own."""
+    told = [secret for secret in secrets if len(secret) >= SHORTEST_KEY and secret.encode() in body]
+    return hidden(body.decode("utf-8", "surrogateescape"), told).encode("utf-8", "surrogateescape") if told else body
 
 
 def _host(parts: SplitResult) -> str:

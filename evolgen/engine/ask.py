@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 from evolgen.asking import Answer, Request, Role
 from evolgen.backends import Backend, Embeddings, Response, Teacher
-from evolgen.engine.budget import Budget, Reservation, Spending
+from evolgen.engine.budget import Budget, Reservation, Spending, Spent
 from evolgen.engine.ending import Ending
 from evolgen.engine.fleet import Fleet
-from evolgen.engine.keep import GroupCommit
+from evolgen.engine.kept import Damaged, KeptAnswers, read_answer
+from evolgen.engine.patience import Patience
+from evolgen.engine.refusals import Refusals
 from evolgen.engine.replica import Replica
 from evolgen.engine.tokens import TokenEstimate
 from evolgen.errors import (
-    GO_ON,
     BudgetReached,
     ConnectionFailed,
     Denied,
@@ -28,10 +30,9 @@ from evolgen.errors import (
     StoreError,
     TeacherError,
     Unanswered,
-    Unreachable,
 )
-from evolgen.events import Asked, Failed, Observer, Replayed, StopRequested, Stored
-from evolgen.pauses import Backoff, duration
+from evolgen.events import Asked, Failed, Notice, Observer, Replayed, StopRequested, Stored
+from evolgen.pauses import Backoff
 from evolgen.store import Answers
 from evolgen.usage import read_usage
 
@@ -50,7 +51,8 @@ class Asker:
     durable. Once there is an `ending`, calls in flight finish and are stored, and every new question that the store
     can't answer raises Halt.
 
-    `ask` is for chats and completions; it is made of `replay`, `pay` and `keep`, and so is `engine.embed`.
+    `ask` is for chats and completions; it is made of `replay`, `pay` and `keep`, and so is `engine.embed`. `dropped`
+    holds, by model, what questions had to be put without, as far as the answers say.
     """
 
     def __init__(
@@ -65,24 +67,29 @@ class Asker:
         give_up: float = 1800.0,
         offline: bool = False,
         spending: Spending | None = None,
+        output: str | None = None,
     ) -> None:
+        """`output` stands for the output that is paid for, see `store.output_digest`."""
         self.ending: Ending | None = None
         self.answered = 0
-        self._store = store
-        self._keeper = GroupCommit(store)
+        self.dropped: defaultdict[str, set[str]] = defaultdict(set)
+        self._kept = KeptAnswers(store, output)
         self._teachers = teachers
         self._observe = observer
         self._attempts = attempts
         self._backoff = backoff or Backoff()
-        self._give_up = give_up
         self._fleets = {teacher.backends: self._fleet(teacher) for teacher in teachers.values()}
         self._offline = offline
-        self._budget = Budget(spending or Spending())
+        self._budget = Budget(spending or Spending(), self._kept.spent)
+        self._unknown_ends: set[str] = set()
+        self._refusals = Refusals()
+        self._out = 0
+        self._sending = asyncio.Event()
+        self._sending.set()
         self._stopping = asyncio.Event()
         self._in_flight: dict[bytes, asyncio.Future[Answer]] = {}
         self._tokens = TokenEstimate()
-        self._patience = min(patience, give_up)
-        self._watching: dict[Fleet, asyncio.TimerHandle] = {}
+        self._patience = Patience(self.stop, lambda: self.answered > 0, first=patience, later=give_up)
 
     def end(self, ending: Ending) -> None:
         """Ask nothing more; the first ending is the one that counts.
@@ -92,6 +99,7 @@ class Asker:
         if self.ending is None:
             self.ending = ending
             self._stopping.set()
+            self._sending.set()
             self._budget.close()
             for fleet in self._fleets.values():
                 fleet.close(Halt())
@@ -108,7 +116,7 @@ class Asker:
 
     def close(self) -> None:
         """Store what came last."""
-        self._keeper.close()
+        self._kept.close()
 
     async def ask(self, position: int, request: Request) -> Answer:
         """The answer to a question of the lineage at a commit position; raises Refused, Unanswered or Halt."""
@@ -116,16 +124,16 @@ class Asker:
         key = request.key(teacher.identity)
         if (pending := self._in_flight.get(key)) is not None:
             return await asyncio.shield(pending)
-        if (stored := self.replay(request.role, key)) is not None:
-            return Answer.read(key, teacher.name, json.loads(stored))
+        if (stored := self.replay(request.role, key, partial(read_answer, key, teacher.name))) is not None:
+            return self._noted(stored)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = future
 
-        async def keep(response: Response) -> Answer:
+        async def keep(response: Response, spent: Spent) -> Answer:
             answer = json.dumps(response)
-            (stored,) = await self.keep(request.role, [(key, answer)], response.get("usage"))
+            (stored,) = await self.keep(request.role, [(key, answer)], response.get("usage"), spent)
             if stored is not answer:  # another process was first
-                response = json.loads(stored)
+                return read_answer(key, teacher.name, stored)
             return Answer.read(key, teacher.name, response)
 
         try:
@@ -143,9 +151,21 @@ class Asker:
             raise
         else:
             future.set_result(answer)
-            return answer
+            return self._noted(answer)
         finally:
             del self._in_flight[key]
+
+    def _noted(self, answer: Answer) -> Answer:
+        """The same answer, once what it says of the endpoint is noted."""
+        if answer.without:
+            self.dropped[answer.model].update(answer.without)
+        if answer.finish == "unknown" and answer.finish_reason not in self._unknown_ends:
+            self._unknown_ends.add(answer.finish_reason)
+            self._observe(Notice(
+                f"an answer ended for a reason that evolgen doesn't know, {answer.finish_reason[:60]!r}: such rows are "
+                "rejected, rule finish_reason"
+            ))  # fmt: skip
+        return answer
 
     def teacher(self, role: Role) -> Teacher:
         """Who answers in a role."""
@@ -154,17 +174,26 @@ class Asker:
     def _variant(self, role: Role) -> bytes:
         return self._teachers[role].variant or b""
 
-    def replay(self, role: Role, key: bytes) -> str | None:
-        """What the store holds for a key; None means that it may be asked for, else Halt is raised."""
+    def replay(self, role: Role, key: bytes, read: Callable[[str], R]) -> R | None:
+        """What the store holds for a key; None means that it may be asked for, else Halt is raised.
+
+        `read` raises ValueError for an answer that is damaged: it is asked for anew, and replaced.
+        """
         try:
-            stored = self._store.get(key + self._variant(role))
+            found = self._kept.get(key + self._variant(role), read)
         except StoreError as error:
             self.end(Ending.by(error, answered=True))
             raise Halt from error
-        if stored is not None:
-            self.answered += 1
-            self._observe(Replayed(role, stored.created))
-            return stored.answer
+        except Damaged as damaged:
+            self._observe(Notice(f"the stored answer of key {key.hex()[:16]} is damaged ({damaged}): it is asked anew"))
+        else:
+            if found is not None:
+                answer, created, usd = found
+                if usd is None and isinstance(answer, Answer):  # of a store that didn't note it
+                    usd = self._budget.cost(role, answer.usage)
+                self.answered += 1
+                self._observe(Replayed(role, created, usd))
+                return answer
         if self._offline:
             self.stop(NotStored(
                 f"--offline: the store has no answer to a question ({role}, key {key.hex()[:16]}); "
@@ -179,7 +208,7 @@ class Asker:
         position: int,
         role: Role,
         call: Callable[[Backend], Awaitable[R]],
-        keep: Callable[[R], Awaitable[K]],
+        keep: Callable[[R, Spent], Awaitable[K]],
         *,
         tokens: float,
         reservation: Reservation | None = None,
@@ -200,51 +229,67 @@ class Asker:
             replica = await fleet.enter(position, tokens)
             number = 0
             try:
+                await self._sending.wait()
                 number = await self._take(wanted)
                 sent = _now()
                 outcome = await self._attempt(attempt, role, partial(call, replica.backend))
                 if not isinstance(outcome, TeacherError):
                     usage = read_usage(usage_of(outcome))
                     self._tokens.learn(role, usage)
-                    self._budget.settle(number, role, usage)
+                    spent = self._budget.settle(number, role, usage)
                     fleet.answered(replica, 0.0 if usage is None else usage.total - tokens)
-                    return await keep(outcome)
+                    return await keep(outcome, spent)
                 fleet.failed(replica, outcome, sent)
             finally:
                 self._budget.give_back(number)
                 fleet.leave(replica)
-            self._judge(outcome, fleet)
+            self._patience.hear(outcome, fleet)
             # a connection that fails is the question's own fault only if the endpoint was there in the meantime
             counts = not isinstance(outcome, ConnectionFailed) or replica.last_life >= began
             again = isinstance(outcome, Unanswered) and not (attempt >= most and counts)
+            if not again and not divisible:
+                self._refusals.hear(outcome)
+            self._weigh_refusals()
             self._observe(Failed(role, outcome, final=not again and not (divisible and isinstance(outcome, Refused))))
             if not isinstance(outcome, Unanswered) or not again:
                 raise outcome
             await self._pause(self._backoff.pause(attempt, outcome.retry_after))
         raise AssertionError("attempts are counted for ever")
 
-    async def keep(self, role: Role, answers: Sequence[tuple[bytes, str]], usage: object) -> list[str]:
+    async def keep(self, role: Role, answers: Sequence[tuple[bytes, str]], usage: object, spent: Spent) -> list[str]:
         """Store what one call brought, (key, answer) pairs; returns what the store holds for each key.
 
-        `usage` is the endpoint's count of tokens, for the whole call.
+        `usage` is the endpoint's count of tokens, `spent` what is reckoned, both for the whole call.
         """
+        variant = self._variant(role)
         try:
-            variant = self._variant(role)
-            stored = await self._keeper.keep(
-                [(key + variant, answer) for key, answer in answers] if variant else answers
-            )
+            stored = await self._kept.put([(key + variant, answer) for key, answer in answers], spent)
         except StoreError as error:
             self.end(Ending.by(error, answered=True))
             raise Halt from error
         self.answered += len(answers)
+        self._sending.set()
         counted = read_usage(usage)
         cost = self._budget.cost(role, counted)
         self._observe(Stored(role, self._teachers[role].name, counted, cost, len(answers)))
-        return [kept.answer for kept in stored]
+        return stored
+
+    def refused_alike(self) -> TeacherError | None:
+        """The refusal that all questions met, where nothing else came and nothing was answered."""
+        return self._refusals.first if self._refusals.all_alike and not self.answered else None
+
+    def _weigh_refusals(self) -> None:
+        """After many refusals of one kind, and nothing else, send no more; when none is in flight any more, stop."""
+        if self.answered or not self._refusals.enough or self.ending is not None:
+            return
+        self._sending.clear()
+        if not self._out and self._refusals.first is not None:
+            self.stop(Denied("refused", f"nothing but refusals: {self._refusals.first}"))
 
     async def _attempt(self, attempt: int, role: Role, call: Callable[[], Awaitable[R]]) -> R | TeacherError:
         """One call: what it brought, or the error that it ended in."""
         self._observe(Asked(role, attempt))
+        self._out += 1
         try:
             return await call()
         except TeacherError as error:
@@ -257,29 +302,8 @@ class Asker:
             if self.ending is None:
                 self.end(Ending.by(error))
             raise Halt from error
-
-    def _judge(self, error: TeacherError, fleet: Fleet) -> None:
-        """Stop the run if the teacher is gone for too long, or wants to be left alone for too long."""
-        wait = error.retry_after if isinstance(error, Unanswered) else None
-        if wait is not None and wait > self._give_up:
-            self.stop(Unreachable(
-                f"the teacher wants to be asked again in {duration(wait)} ({error}), which is later than --give-up "
-                f"{duration(self._give_up)}; {GO_ON} then"
-            ))  # fmt: skip
-        self._watch(error, fleet)
-
-    def _watch(self, error: TeacherError, fleet: Fleet) -> None:
-        """Stop the run once a fleet has been silent for too long; look again when that may be."""
-        if (timer := self._watching.pop(fleet, None)) is not None:
-            timer.cancel()
-        patience = self._give_up if self.answered else self._patience
-        if fleet.silent_for >= patience and fleet.in_flight:
-            return  # it may be connected and at work on an answer: what comes of it will tell
-        if fleet.silent_for >= patience:
-            self.stop(Unreachable(f"the teacher gave no sign of life for {duration(patience)} ({error}); {GO_ON}"))
-        elif fleet.silent_for and self.ending is None:
-            loop = asyncio.get_running_loop()
-            self._watching[fleet] = loop.call_later(patience - fleet.silent_for + 0.001, self._watch, error, fleet)
+        finally:
+            self._out -= 1
 
     def _fleet(self, teacher: Teacher) -> Fleet:
         pauses = (self._backoff.first, self._backoff.most)

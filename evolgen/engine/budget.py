@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from evolgen.asking import Request, Role
 from evolgen.errors import GO_ON, BudgetReached
@@ -23,10 +25,11 @@ PER_MESSAGE = 8
 
 @dataclass(frozen=True)
 class Reservation:
-    """Tokens and dollars that a call may take at the most."""
+    """Tokens and dollars that a call may take at the most; so much `beyond` what its question says, as others took."""
 
     tokens: float
     usd: float
+    beyond: tuple[float, float] = (0.0, 0.0)
 
     def __add__(self, other: Reservation) -> Reservation:
         return Reservation(self.tokens + other.tokens, self.usd + other.usd)
@@ -36,6 +39,16 @@ class Reservation:
 
 
 NOTHING = Reservation(0.0, 0.0)
+
+
+class Spent(NamedTuple):
+    """What a call took: the endpoint's count, or where it gives none that can be, what was reserved.
+
+    `usd` is None where the price is unknown.
+    """
+
+    tokens: float
+    usd: float | None
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,16 @@ class Spending:
 
 
 class Budget:
-    """What is spent, and what the calls in flight may still take."""
+    """What is spent, and what the calls in flight may still take.
 
-    def __init__(self, limits: Spending) -> None:
+    Tokens and dollars are those of the output over all runs: `before` is what earlier ones spent on it.
+    """
+
+    def __init__(self, limits: Spending, before: tuple[float, float] = (0.0, 0.0)) -> None:
         self._limits = limits
         self._requests = 0
-        self._tokens = self._usd = 0.0
+        self._tokens, self._usd = before
+        self._beyond: defaultdict[Role, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         self._reserved: dict[int, Reservation] = {}
         self._in_flight = NOTHING
         self._numbers = 0
@@ -65,17 +82,17 @@ class Budget:
         self._closed = False
 
     def reservation(self, role: Role, request: Request) -> Reservation:
-        """What a question may take; nothing where nobody counts it."""
-        if self._limits.max_total_tokens is None and self._limits.max_usd is None:
-            return NOTHING
+        """What a question may take."""
         messages = [text for _, text in request.messages] or [request.prompt or ""]
         prompt = sum(len(text.encode("utf-8", "replace")) / BYTES + PER_MESSAGE for text in messages)
         return self.reserving(role, prompt, request.max_tokens or LONGEST_ANSWER)
 
     def reserving(self, role: Role, prompt: float, answer: float) -> Reservation:
-        """So many tokens of a prompt and its answer."""
+        """So many tokens of a prompt and its answer, and what answers in this role took beyond that, at the most."""
         price = self._limits.price(role)
-        return Reservation(prompt + answer, 0.0 if price is None else price.of(prompt, 0, answer))
+        usd = 0.0 if price is None else price.of(prompt, 0, answer)
+        beyond = self._beyond[role]
+        return Reservation(prompt + answer + beyond[0], usd + beyond[1], beyond)
 
     async def take(self, wanted: Reservation) -> int:
         """Wait until a call fits beside those in flight; returns its number.
@@ -87,7 +104,7 @@ class Budget:
             raise BudgetReached(f"--max-requests {limits.max_requests}: all of them are spent; {GO_ON}")
         while self._closed or (problem := self._problem(wanted)) is not None:
             if self._closed or not self._reserved:
-                raise BudgetReached("the run is stopping" if self._closed else f"{problem}; {GO_ON}")
+                raise BudgetReached("the run is stopping" if self._closed else problem or "")
             self._changed.clear()
             await self._changed.wait()
         self._numbers += 1
@@ -96,12 +113,21 @@ class Budget:
         self._in_flight += wanted
         return self._numbers
 
-    def settle(self, number: int, role: Role, usage: Usage | None) -> None:
+    def settle(self, number: int, role: Role, usage: Usage | None) -> Spent:
         """A call is answered: where the endpoint doesn't say what it took, it took what was reserved."""
         reserved = self._release(number)
         cost = self.cost(role, usage)
-        self._tokens += reserved.tokens if usage is None else usage.total
-        self._usd += reserved.usd if cost is None else cost
+        if usage is not None and reserved.tokens:  # some bill more than a question allows
+            tokens, usd = self._beyond[role]
+            more_tokens = usage.total - (reserved.tokens - reserved.beyond[0])
+            more_usd = (cost or 0.0) - (reserved.usd - reserved.beyond[1])
+            self._beyond[role] = max(tokens, more_tokens), max(usd, more_usd)
+        if cost is None and self._limits.price(role) is not None:
+            cost = reserved.usd
+        spent = Spent(reserved.tokens if usage is None else usage.total, cost)
+        self._tokens += spent.tokens
+        self._usd += spent.usd or 0.0
+        return spent
 
     def cost(self, role: Role, usage: Usage | None) -> float | None:
         """Dollars for what a call took; None where that or its price is unknown."""
@@ -127,10 +153,15 @@ class Budget:
 
     def _problem(self, wanted: Reservation) -> str | None:
         limits, reserved = self._limits, self._in_flight + wanted
-        if limits.max_total_tokens is not None and self._tokens + reserved.tokens > limits.max_total_tokens:
-            spent = f"{self._tokens:,.0f} are spent"
-            return f"--max-total-tokens {limits.max_total_tokens}: {spent}, a call may take {wanted.tokens:,.0f}"
+        most = limits.max_total_tokens
+        if most is not None and self._tokens + reserved.tokens > most:
+            spent, of, more = f"{self._tokens:,.0f}", f"{most:,}", f"a call may take {wanted.tokens:,.0f}"
+            return _reached("--max-total-tokens", spent, of, more)
         if limits.max_usd is not None and self._usd + reserved.usd > limits.max_usd:
-            spent = f"{self._usd:.4f} are spent"
-            return f"--max-usd {limits.max_usd:g}: {spent}, a call may cost {wanted.usd:.4f}"
+            spent, of, more = f"${self._usd:.4f}", f"${limits.max_usd:g}", f"a call may cost ${wanted.usd:.4f}"
+            return _reached("--max-usd", spent, of, more)
         return None
+
+
+def _reached(flag: str, spent: str, of: str, more: str) -> str:
+    return f"spent for this output in all runs: {spent} of {of}, and {more}; raise {flag} to go on"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from evolgen.asking import EmbeddingRequest, Vector, read_vector, stored_vector
 from evolgen.backends import Embeddings
 from evolgen.engine.ask import Asker, Halt
+from evolgen.engine.budget import Spent
 from evolgen.engine.ending import Ending
 from evolgen.engine.tokens import CHARACTERS
 from evolgen.errors import Denied, Refused, TeacherError, UsageError
@@ -84,9 +85,9 @@ async def embed(asker: Asker, texts: Iterable[str], received: Received, *, posit
         key = EmbeddingRequest(text).key(teacher.identity)
         if not text.strip():
             received(text, Refused("no_text", "there is no text to embed"))
-        elif (stored := asker.replay("embed", key)) is not None:
+        elif (vector := asker.replay("embed", key, read_vector)) is not None:
             calls.answered = True
-            received(text, read_vector(stored))
+            received(text, vector)
         else:
             missing[text] = key
     pending = batches(missing, TEXTS, teacher.embed_characters)
@@ -190,13 +191,13 @@ class _Calls:
             raise Halt
         self._received(text, error)
 
-    async def _keep(self, keys: Sequence[bytes], answer: Embeddings) -> list[Vector]:
+    async def _keep(self, keys: Sequence[bytes], answer: Embeddings, spent: Spent) -> list[Vector]:
         call = {**answer.call, "texts": len(keys)}
         answers = [
             (key, stored_vector(vector, None if number else call))
             for number, (key, vector) in enumerate(zip(keys, answer.vectors, strict=True))
         ]
-        stored = await self._asker.keep("embed", answers, answer.call.get("usage"))
+        stored = await self._asker.keep("embed", answers, answer.call.get("usage"), spent)
         return [read_vector(text) for text in stored]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from evolgen.store import GROUP, Answers, Stored
+from evolgen.store import GROUP, Answers, Entry, Stored
 
 
 class GroupCommit:
@@ -18,18 +18,18 @@ class GroupCommit:
     def __init__(self, store: Answers) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1, "evolgen-store")
-        self._waiting: list[tuple[bytes, str, asyncio.Future[Stored]]] = []
+        self._waiting: list[tuple[Entry, asyncio.Future[Stored]]] = []
         self._writing = False
 
-    async def keep(self, answers: Sequence[tuple[bytes, str]]) -> list[Stored]:
-        """Keep (key, answer) pairs; returns once all are durable, with what the store holds for each key.
+    async def keep(self, answers: Sequence[Entry]) -> list[Stored]:
+        """Keep answers; returns once all are durable, with what the store holds for each key.
 
         Raises StoreError.
         """
         futures: list[asyncio.Future[Stored]] = []
-        for key, answer in answers:
+        for entry in answers:
             futures.append(asyncio.get_running_loop().create_future())
-            self._waiting.append((key, answer, futures[-1]))
+            self._waiting.append((entry, futures[-1]))
         if not self._writing:
             self._write_group()
         if len(futures) == 1:  # as for each chat, for which gathering is a tenth of the work on it
@@ -41,22 +41,20 @@ class GroupCommit:
         self._thread.shutdown(wait=True)
         while self._waiting:
             group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-            self._store.put([(key, answer) for key, answer, _ in group])
+            self._store.put([entry for entry, _ in group])
 
     def _write_group(self) -> None:
         group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
         self._writing = bool(group)
         if group:
-            pairs = [(key, answer) for key, answer, _ in group]
-            written = asyncio.get_running_loop().run_in_executor(self._thread, self._store.put, pairs)
+            entries = [entry for entry, _ in group]
+            written = asyncio.get_running_loop().run_in_executor(self._thread, self._store.put, entries)
             written.add_done_callback(lambda result: self._finish(group, result))
 
-    def _finish(
-        self, group: list[tuple[bytes, str, asyncio.Future[Stored]]], result: asyncio.Future[list[Stored]]
-    ) -> None:
+    def _finish(self, group: list[tuple[Entry, asyncio.Future[Stored]]], result: asyncio.Future[list[Stored]]) -> None:
         self._write_group()
         failure = result.exception()
-        for number, (*_, future) in enumerate(group):
+        for number, (_, future) in enumerate(group):
             if future.done():
                 continue  # cancelled: the answer is stored all the same
             if failure is None:

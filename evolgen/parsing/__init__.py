@@ -12,8 +12,23 @@ Verdict = Literal["equal", "not_equal"]
 SHORT = 60
 """Characters up to which a text may say one thing only."""
 
-_THINKING = re.compile(r"\A.*?</think(?:ing)?>\s*", re.DOTALL)  # some templates begin inside the thinking
-_UNFINISHED_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*\Z", re.DOTALL)
+_THINKING = re.compile(
+    r"\A\s*(?:<(think(?:ing)?|thought|reasoning)>.*?(?:</\1>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z))\s*", re.DOTALL
+)
+_BEGUN_BEFORE = (
+    re.compile(  # some templates begin inside the thinking: then the tag ends a line, or text stands right after
+        r"\A(?:(?!<think(?:ing)?>).)*?(?:(?<=\n)|(?<![`'\"\s]))[ \t]*</think(?:ing)?>(?:[ \t]*(?:\n|\Z)|(?=\w))\s*",
+        re.DOTALL,
+    )
+)
+_FINAL_CHANNEL = re.compile(
+    r"\A\s*(?:<\|start\|>\w+)?<\|channel\|>(?:.*<\|channel\|>)?final[^<]*<\|message\|>", re.DOTALL
+)
+_OTHER_CHANNEL = re.compile(r"\A\s*(?:<\|start\|>\w+)?<\|channel\|>.*\Z", re.DOTALL)
+_CLOSING = re.compile(
+    r"(?:<\|(?:im_end|im_start|eot_id|eom_id|end|end_of_text|endoftext|return|end_of_turn|user|assistant|EOT)\|>|"
+    r"<end_of_turn>|<eos>|<EOS_TOKEN>|</s>)\s*\Z"
+)
 _INSTRUCTION_TAG = re.compile(r"\A\s*#{0,6}\s*(?:\*\*)?Instruction(?:\*\*)?\s*:(?:\*\*)?[ \t]*\n?", re.IGNORECASE)
 _INPUT_TAG = re.compile(r"^[ \t]*#{1,6}[ \t]*Input[ \t]*:[ \t]*\n?", re.IGNORECASE | re.MULTILINE)
 _BRACKETS = " \t\n<>[](){}\"'`*_.!:"
@@ -30,14 +45,27 @@ _VERDICT = re.compile(r"\A\W*(not[\W_]+equal|equal)(?!\w)", re.IGNORECASE)
 
 
 def visible(text: str) -> str:
-    """A teacher's text without the thinking that some models put before it.
+    """A teacher's text without the thinking that some models put before it, and the tokens that some put after it.
 
-    >>> visible("<think>hm</think>\\nParis")
-    'Paris'
+    >>> visible("<think>hm</think>\\nParis"), visible("[THINK]hm[/THINK]Paris</s>")
+    ('Paris', 'Paris')
     >>> visible("hm, the capital</think>Paris"), visible("<think>cut in the middle")
     ('Paris', '')
+    >>> visible("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Paris<|return|>")
+    'Paris'
+    >>> visible("Thoughts stand before `</think>`: remove them.")
+    'Thoughts stand before `</think>`: remove them.'
     """
-    return _UNFINISHED_THINKING.sub("", _THINKING.sub("", text)).strip()
+    said, channels = _FINAL_CHANNEL.subn("", text)
+    if not channels:
+        said = _OTHER_CHANNEL.sub("", said)
+    said, thoughts = _THINKING.subn("", said)
+    begun = _BEGUN_BEFORE.match(said) if not thoughts and "</think" in said else None
+    if begun and not begun[0].count("```") % 2:  # in a listing it is quoted
+        said = said[begun.end() :]
+    while (closing := _CLOSING.search(said)) and not (closing[0].startswith("</s>") and "<s>" in said):
+        said = said[: closing.start()]
+    return said.strip()
 
 
 def instruction_and_input(text: str) -> tuple[str, str]:

@@ -59,8 +59,11 @@ class Draft:
             self.model = answer.model
         if answer.refusal is not None:
             raise Refused("refusal", f"the teacher refused: {printable(answer.refusal)[:200]}")
-        if answer.finish_reason == "content_filter":
+        if answer.finish == "filtered":
             raise Refused("content_filter", "the endpoint's content filter stopped the answer")
+        if answer.finish in ("failed", "unknown"):
+            ended = printable(answer.finish_reason)[:100]
+            raise Refused("finish_reason", f"the answer ended for a reason that evolgen doesn't know: {ended}")
         return answer
 
     async def take_output(self, ask: Ask, request: Request) -> Record | None:

@@ -25,13 +25,15 @@ class Tokens(BaseModel):
 class Summary(BaseModel):
     """What came of a `command`, whose rows carry the name of their `pipeline`.
 
-    `accepted + rejected == candidates`. `requests` are the calls that this run sent, `replayed` the answers that it
-    took from the store, the oldest of them stored at `oldest_replayed`. `surplus` are answers that no row of the output
-    needed. `cost_usd` is what this run paid, None where a price or a count of tokens is unknown; `costs_usd` the same
-    by role (of a chain by stage), `cost_per_row_usd` by accepted row. `masked` rows were accepted with something masked
-    in them. `own_templates` were taken from `--prompts`. `complete` tells whether the run did all it was asked to; if
-    not, `stopped` says why. Of a chain `stages` are the summaries of its commands. With `--estimate`, when it
-    is `estimating`, no row is made, and `estimate` says what a run would take, None where that was stopped.
+    `accepted + rejected == candidates`; `unanswered` of them have no answer and are asked again by the next run.
+    `requests` are the calls that this run sent, `replayed` the answers that it took from the store, the oldest of them
+    stored at `oldest_replayed`. `surplus` are answers that no row of the output needed. `cost_usd` is what this run
+    paid, None where a price or a count of tokens is unknown; `costs_usd` the same
+    by role (of a chain by stage). `replayed_usd` is what the answers from the store cost when they were paid, and
+    `cost_per_row_usd` what an accepted row cost, with them. `masked` rows were accepted with something masked in them.
+    `own_templates` were taken from `--prompts`. `complete` tells whether the run did all it was asked to; if not,
+    `stopped` says why. Of a chain `stages` are the summaries of its commands. With `--estimate`, when it is
+    `estimating`, no row is made, and `estimate` says what a run would take, None where that was stopped.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +52,7 @@ class Summary(BaseModel):
     rejected: int
     by_stage: dict[str, int]
     by_rule: dict[str, int]
+    unanswered: int
     no_verdict: int
     masked: int
     requests: int
@@ -61,6 +64,7 @@ class Summary(BaseModel):
     tokens: Tokens
     cost_usd: float | None
     costs_usd: dict[str, float | None]
+    replayed_usd: float | None
     cost_per_row_usd: float | None
     seconds: float
     rows_per_second: float
@@ -105,7 +109,8 @@ def summarize(
     own_templates: tuple[str, ...] = (),
 ) -> Summary:
     """The summary of what a tally counted; `delivered` is how many answers lineages were given."""
-    cost = tally.cost
+    cost, earlier = tally.cost, tally.replayed_usd
+    in_all = None if cost is None or earlier is None else cost + earlier
     return Summary(
         command=command,
         pipeline=pipeline,
@@ -121,6 +126,7 @@ def summarize(
         rejected=tally.rejected,
         by_stage=dict(sorted(tally.by_stage.items())),
         by_rule=dict(sorted(tally.by_rule.items())),
+        unanswered=tally.unanswered,
         no_verdict=tally.notes["no_verdict"],
         masked=tally.notes["masked"],
         requests=tally.requests,
@@ -137,7 +143,8 @@ def summarize(
         ),
         cost_usd=cost,
         costs_usd=tally.costs,
-        cost_per_row_usd=None if cost is None or not tally.accepted else cost / tally.accepted,
+        replayed_usd=earlier,
+        cost_per_row_usd=None if in_all is None or not tally.accepted else in_all / tally.accepted,
         own_templates=own_templates,
         estimating=estimating,
         seconds=round(seconds, 3),

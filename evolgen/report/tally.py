@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from evolgen.errors import OF_CONTENT
 from evolgen.events import Asked, Committed, Event, Failed, Kept, Masked, Rejected, Replayed, Stored
 from evolgen.records import Rejection
 from evolgen.usage import Usage
@@ -15,7 +16,8 @@ class Tally:
     """The numbers of a run, kept by watching its events.
 
     Tokens are as the endpoint counts them; `cached_tokens` are those of the prompt that it had in its cache. `costs`
-    are dollars by role; None where a price, or what one of its calls took, is unknown.
+    are dollars by role; None where a price, or what one of its calls took, is unknown. `replayed_usd` is what answers
+    from the store cost when they were paid.
     """
 
     requests: int = 0
@@ -24,12 +26,14 @@ class Tally:
     answers: int = 0
     replayed: int = 0
     oldest: float | None = None
+    replayed_usd: float | None = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     candidates: int = 0
     accepted: int = 0
     parsed: int = 0
+    unanswered: int = 0
     used: int = 0
     by_stage: Counter[str] = field(default_factory=Counter)
     by_rule: Counter[str] = field(default_factory=Counter)
@@ -58,8 +62,9 @@ class Tally:
                 self.in_flight -= 1
                 self.answers += answers
                 self._count_tokens(role, usage, usd)
-            case Replayed(created=created):
+            case Replayed(created=created, usd=usd):
                 self.replayed += 1
+                self.replayed_usd = None if self.replayed_usd is None or usd is None else self.replayed_usd + usd
                 self.oldest = created if self.oldest is None else min(self.oldest, created)
             case Committed(row=row, answers=answers):
                 self.used += answers
@@ -90,4 +95,5 @@ class Tally:
             self.accepted += 1
         else:
             self.by_stage[rejection.stage] += 1
+            self.unanswered += rejection.stage == "backend" and rejection.rule not in OF_CONTENT
             self.by_rule[rejection.rule] += 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
 import time
@@ -8,11 +9,18 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evolgen.asking import Answer, Request
-from evolgen.backends.openai_http import OpenAIBackend
+from evolgen.asking import Answer, Request, read_vector
+from evolgen.backends import connection
+from evolgen.backends.connection import within
+from evolgen.backends.openai_http import OpenAIBackend, checked
+from evolgen.backends.words import words_of
 from evolgen.config.address import Address
-from evolgen.errors import ConnectionFailed, Denied, Refused, Unanswered
+from evolgen.engine.kept import read_answer
+from evolgen.errors import ConnectionFailed, Denied, Refused, TeacherError, Unanswered
+from evolgen.usage import read_usage
 from tests.teacher import Body, Reply, Teacher, completion
 
 pytestmark = pytest.mark.anyio
@@ -32,9 +40,17 @@ def replying(response: web.StreamResponse | Exception) -> Reply:
     async def reply(body: Body) -> web.StreamResponse:
         if isinstance(response, Exception):
             raise response
-        return response
+        return again(response)
 
     return reply
+
+
+def again(response: web.StreamResponse) -> web.StreamResponse:
+    """The same response: each can be sent once."""
+    if not isinstance(response, web.Response):
+        return response
+    kept = {name: value for name, value in response.headers.items() if name != "Content-Length"}
+    return web.Response(body=response.body, status=response.status, headers=kept)
 
 
 def error(status: int, message: str = "no", headers: dict[str, str] | None = None, **more: Any) -> web.Response:
@@ -172,7 +188,7 @@ async def test_a_broken_connection_is_a_connection_failure() -> None:
         await refused.complete("m", CHAT)
 
 
-async def test_a_refused_schema_is_learned_once_per_endpoint(teacher: Teacher) -> None:
+async def test_a_refused_schema_is_learned_of_two_questions(teacher: Teacher) -> None:
     async def no_schemas(body: Body) -> web.StreamResponse:
         if "response_format" in body:
             return error(400, "response_format of type json_schema is not supported")
@@ -182,10 +198,11 @@ async def test_a_refused_schema_is_learned_once_per_endpoint(teacher: Teacher) -
     backend = OpenAIBackend(teacher.address, lambda: "k", timeout=60, connections=1)
     request = Request("answer", (("user", "U"),), schema={"type": "object"})
     first = await backend.complete("m", request)
-    await backend.complete("m", request)
+    for _ in range(2):
+        await backend.complete("m", request)
     await backend.close()
     assert first["form"]["without"] == ["schema"]
-    assert ["response_format" in body for body in teacher.calls] == [True, False, False]
+    assert ["response_format" in body for body in teacher.calls] == [True, False, True, False, False]
     assert teacher.calls[0]["response_format"]["json_schema"]["schema"] == {"type": "object"}
     assert json.dumps({"type": "object"}) in teacher.calls[1]["messages"][-1]["content"]
 
@@ -240,7 +257,7 @@ async def test_a_400_that_persists_is_a_refusal_and_no_endless_loop(teacher: Tea
     teacher.reply = refuse
     with pytest.raises(Refused):
         await ask(teacher)
-    assert len(teacher.calls) <= 5
+    assert len(teacher.calls) <= 9
 
 
 async def test_loopback_is_never_proxied(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,3 +265,72 @@ async def test_loopback_is_never_proxied(teacher: Teacher, monkeypatch: pytest.M
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     await ask(teacher)
     assert len(teacher.calls) == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(
+            "choices message content text error finish_reason usage prompt_tokens completion_tokens refusal form without "
+            "detail loc msg code prompt_tokens_details cached_tokens".split()
+        ) | st.text(max_size=5),
+        inner, max_size=5,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+CHOICES = st.fixed_dictionaries({"choices": st.lists(JSON | st.fixed_dictionaries({"message": JSON}), max_size=2)})
+
+
+@given(JSON | CHOICES)
+async def test_whatever_comes_is_an_answer_or_a_failed_attempt(said: Any) -> None:
+    words_of(said)
+    read_usage(said)
+    try:
+        response = checked(said)
+    except TeacherError as error:
+        fate = error.rule
+    else:
+        answer = read_answer(b"k" * 32, "m", json.dumps(response))
+        fate = answer.finish
+    assert fate in ("whole", "cut", "filtered", "unknown", "malformed", "no_choices", "error", "broken_off")
+
+
+@given(JSON | CHOICES | st.text())
+async def test_whatever_is_stored_is_an_answer_or_damaged(said: Any) -> None:
+    for stored in (json.dumps(said), said if isinstance(said, str) else "[" * 10_000):
+        with contextlib.suppress(ValueError):
+            assert isinstance(read_answer(b"k" * 32, "m", stored), Answer)
+        with contextlib.suppress(ValueError):
+            assert isinstance(read_vector(stored), bytes)
+
+
+async def test_a_call_goes_on_after_the_program_was_stopped_for_a_while() -> None:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    with pytest.raises(TimeoutError):
+        async with within(0.05):
+            await asyncio.sleep(60)
+    assert loop.time() - begun < 30
+    async with within(0.2):
+        answer = asyncio.ensure_future(asyncio.sleep(0.25, "it lay in the socket"))
+        await asyncio.sleep(0)
+        time.sleep(1.6)  # noqa: ASYNC251  # as a laptop's lid does
+        assert await answer == "it lay in the socket"
+
+
+async def test_a_tls_handshake_that_never_ends_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECTING", 0.2)
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    backend = OpenAIBackend(Address(f"https://127.0.0.1:{port}/v1"), lambda: "k", timeout=60, connections=1)
+    with pytest.raises(ConnectionFailed, match=r"did not stand within 0\.2 s"):
+        await backend.complete("m", CHAT)
+    await backend.close()
+    server.close()
+    await server.wait_closed()

@@ -66,7 +66,7 @@ def throughput() -> None:
 def store() -> None:
     """Group commits, against one commit an answer on the same disk."""
     from evolgen.engine.keep import GroupCommit
-    from evolgen.store import Store
+    from evolgen.store import Entry, Store
 
     answer = json.dumps({"choices": [{"message": {"content": "x" * 1500}}]})
 
@@ -76,7 +76,7 @@ def store() -> None:
 
         async def worker() -> None:
             for number in numbers:
-                await keeper.keep([(hashlib.sha256(str(number).encode()).digest(), answer)])
+                await keeper.keep([Entry(hashlib.sha256(str(number).encode()).digest(), answer)])
 
         started = time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(in_flight)))

@@ -80,7 +80,11 @@ def test_the_budget_of_a_chain_is_shared_by_its_stages(teacher: Teacher) -> None
     assert summary.costs_usd == pytest.approx({"1-respond": 10 * EACH, "2-evol-instruct": 30 * EACH})
     Path("recipe.toml").write_text(Path("recipe.toml").read_text().replace("rounds = 1", "rounds = 2"))
     stopped = evolgen.run("recipe.toml")
-    assert stopped.complete, "the first forty were paid before"
+    assert stopped.requests == 0
+    assert "spent for this output in all runs: $" in str(stopped.stopped)
+    Path("recipe.toml").write_text(Path("recipe.toml").read_text().replace(f"max_usd = {40.5 * EACH}", "max_usd = 1"))
+    assert evolgen.run("recipe.toml").stopped is None, "raised, it goes on"
+    Path("recipe.toml").write_text(Path("recipe.toml").read_text().replace("max_usd = 1", f"max_usd = {40.5 * EACH}"))
     Path("recipe.toml").write_text(Path("recipe.toml").read_text().replace('out = "all', 'store = "s"\nout = "all'))
     assert not evolgen.run("recipe.toml").complete
 

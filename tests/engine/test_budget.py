@@ -42,7 +42,9 @@ async def test_the_next_call_waits_until_those_in_flight_say_what_they_took() ->
     number = await asyncio.wait_for(third, 30)
     budget.give_back(number)
     budget.settle(second, "answer", None)
-    with pytest.raises(BudgetReached, match=r"--max-total-tokens 450: 238 are spent, a call may take 1,008"):
+    with pytest.raises(
+        BudgetReached, match=r"all runs: 238 of 450, and a call may take 1,008; raise --max-total-tokens"
+    ):
         await budget.take(budget.reservation("answer", question(max_tokens=900)))
 
 
@@ -50,7 +52,9 @@ async def test_dollars_are_counted_by_the_price_of_the_role() -> None:
     budget = Budget(Spending(max_usd=0.002, prices={"answer": PRICE, "judge": None}))
     wanted = budget.reservation("answer", question())
     budget.settle(await budget.take(wanted), "answer", Usage(100, 0, 90))
-    with pytest.raises(BudgetReached, match=r"--max-usd 0.002: 0.0010 are spent, a call may cost 0.0011"):
+    with pytest.raises(
+        BudgetReached, match=r"all runs: \$0.0010 of \$0.002, and a call may cost \$0.0011; raise --max-usd"
+    ):
         await budget.take(wanted)
     await budget.take(budget.reservation("judge", question()))
 
