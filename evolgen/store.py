@@ -248,7 +248,15 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._place, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
+        until = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:  # for this SQLite doesn't wait when two begin at once
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
         db.execute("PRAGMA synchronous = FULL")
         self._migrate(db)
         return db

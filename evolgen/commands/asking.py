@@ -14,6 +14,7 @@ from evolgen.commands.common import Watch
 from evolgen.config import EMBEDDED_MODEL, Endpoint
 from evolgen.engine.ask import Asker
 from evolgen.engine.budget import Spending
+from evolgen.engine.sharing import Sharing
 from evolgen.errors import UsageError
 from evolgen.events import Fetching, Notice
 from evolgen.pauses import Backoff
@@ -73,6 +74,8 @@ def open_asker(
             {role: prices.of(teacher.name) for role, teacher in roles.items()},
         ),
         output=output_digest(paid_for),
+        sharing=None if config.offline or isinstance(store, Unkept) else Sharing(config.store),
+        timeout=config.timeout,
     )
     stack.callback(asker.close)
     return asker

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from evolgen.asking import Answer, Request, Role
-from evolgen.backends import Backend, Embeddings, Response, Teacher
+from evolgen.backends import Backend, Response, Teacher
 from evolgen.engine.budget import Budget, Reservation, Spending, Spent
 from evolgen.engine.ending import Ending
 from evolgen.engine.fleet import Fleet
@@ -19,7 +19,8 @@ from evolgen.engine.kept import Damaged, KeptAnswers, read_answer
 from evolgen.engine.patience import Patience
 from evolgen.engine.refusals import Refusals
 from evolgen.engine.replica import Replica
-from evolgen.engine.tokens import TokenEstimate
+from evolgen.engine.sharing import Sharing
+from evolgen.engine.tokens import TokenEstimate, usage_of
 from evolgen.errors import (
     BudgetReached,
     ConnectionFailed,
@@ -68,8 +69,13 @@ class Asker:
         offline: bool = False,
         spending: Spending | None = None,
         output: str | None = None,
+        sharing: Sharing | None = None,
+        timeout: float = 120.0,
     ) -> None:
-        """`output` stands for the output that is paid for, see `store.output_digest`."""
+        """`output` stands for the output that is paid for, see `store.output_digest`.
+
+        What another run is asking is waited for as long as `timeout`, where there is a `sharing` of the store.
+        """
         self.ending: Ending | None = None
         self.answered = 0
         self.dropped: defaultdict[str, set[str]] = defaultdict(set)
@@ -81,6 +87,8 @@ class Asker:
         self._fleets = {teacher.backends: self._fleet(teacher) for teacher in teachers.values()}
         self._offline = offline
         self._budget = Budget(spending or Spending(), self._kept.spent)
+        self._sharing = sharing or Sharing(None)
+        self._timeout = timeout
         self._unknown_ends: set[str] = set()
         self._refusals = Refusals()
         self._out = 0
@@ -117,6 +125,7 @@ class Asker:
     def close(self) -> None:
         """Store what came last."""
         self._kept.close()
+        self._sharing.close()
 
     async def ask(self, position: int, request: Request) -> Answer:
         """The answer to a question of the lineage at a commit position; raises Refused, Unanswered or Halt."""
@@ -124,26 +133,33 @@ class Asker:
         key = request.key(teacher.identity)
         if (pending := self._in_flight.get(key)) is not None:
             return await asyncio.shield(pending)
-        if (stored := self.replay(request.role, key, partial(read_answer, key, teacher.name))) is not None:
-            return self._noted(stored)
+        stored = partial(self.replay, request.role, key, partial(read_answer, key, teacher.name))
+        if (replayed := stored()) is not None:
+            return self._noted(replayed)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = future
+        shared = key + self._variant(request.role)
 
         async def keep(response: Response, spent: Spent) -> Answer:
             answer = json.dumps(response)
-            (stored,) = await self.keep(request.role, [(key, answer)], response.get("usage"), spent)
-            if stored is not answer:  # another process was first
-                return read_answer(key, teacher.name, stored)
+            (held,) = await self.keep(request.role, [(key, answer)], response.get("usage"), spent)
+            if held is not answer:  # another process was first
+                return read_answer(key, teacher.name, held)
             return Answer.read(key, teacher.name, response)
 
         try:
-            answer = await self.pay(
-                position,
-                request.role,
-                lambda backend: backend.complete(teacher.wire_name, request),
-                keep,
-                tokens=0.0 if teacher.limits.tpm is None else self._tokens.of(request),
-                reservation=self._budget.reservation(request.role, request),
+            others = await self._sharing.turn(shared, stored, self._pause, self._timeout)
+            answer: Answer = (
+                others
+                if others is not None
+                else await self.pay(
+                    position,
+                    request.role,
+                    lambda backend: backend.complete(teacher.wire_name, request),
+                    keep,
+                    tokens=0.0 if teacher.limits.tpm is None else self._tokens.of(request),
+                    reservation=self._budget.reservation(request.role, request),
+                )
             )
         except BaseException as error:
             future.set_exception(Halt() if isinstance(error, asyncio.CancelledError) else error)
@@ -154,6 +170,7 @@ class Asker:
             return self._noted(answer)
         finally:
             del self._in_flight[key]
+            self._sharing.done(shared)
 
     def _noted(self, answer: Answer) -> Answer:
         """The same answer, once what it says of the endpoint is noted."""
@@ -234,7 +251,7 @@ class Asker:
                 sent = _now()
                 outcome = await self._attempt(attempt, role, partial(call, replica.backend))
                 if not isinstance(outcome, TeacherError):
-                    usage = read_usage(usage_of(outcome))
+                    usage = usage_of(outcome)
                     self._tokens.learn(role, usage)
                     spent = self._budget.settle(number, role, usage)
                     fleet.answered(replica, 0.0 if usage is None else usage.total - tokens)
@@ -331,9 +348,3 @@ class Asker:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def usage_of(outcome: object) -> object:
-    """What an endpoint says a call took, of a response or of embeddings."""
-    answer = outcome.call if isinstance(outcome, Embeddings) else outcome
-    return answer.get("usage") if isinstance(answer, Mapping) else None

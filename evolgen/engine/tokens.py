@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from evolgen.asking import Request, Role
-from evolgen.usage import Usage
+from evolgen.backends import Embeddings
+from evolgen.usage import Usage, read_usage
 
 CHARACTERS = 4
 """Characters of a prompt in a token, roughly."""
@@ -41,3 +43,9 @@ def prompt_tokens(request: Request) -> float:
     3.25
     """
     return sum(len(text) for _, text in request.messages) / CHARACTERS + len(request.prompt or "") / CHARACTERS
+
+
+def usage_of(outcome: object) -> Usage | None:
+    """What an endpoint says a call took, of a response or of embeddings."""
+    answer = outcome.call if isinstance(outcome, Embeddings) else outcome
+    return read_usage(answer.get("usage")) if isinstance(answer, Mapping) else None

@@ -272,8 +272,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(
-            "choices message content text error finish_reason usage prompt_tokens completion_tokens refusal form without "
-            "detail loc msg code prompt_tokens_details cached_tokens".split()
+            ["choices", "message", "content", "text", "error", "finish_reason", "usage", "prompt_tokens", "refusal",
+             "form", "without", "completion_tokens", "detail", "loc", "msg", "code", "cached_tokens"]
         ) | st.text(max_size=5),
         inner, max_size=5,
     ),
