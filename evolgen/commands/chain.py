@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +55,6 @@ def prepare_chain(recipe: Recipe, means: Means) -> Work:
 
 
 def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: Means) -> Summary:
-    started = time.time()
     watch = Watch(means)
     done: list[Summary] = []
     with contextlib.closing(output):
@@ -71,11 +69,11 @@ def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: M
             )
             done.append(work())
             if not done[-1].complete:
-                return _summary(output.files, done, started, stopped=f"{what}: {done[-1].stopped}")
+                return _summary(output.files, done, watch.seconds, stopped=f"{what}: {done[-1].stopped}")
             if not done[-1].accepted and stage is not stages[-1]:
                 rules = ", ".join(f"{rule} {count}" for rule, count in done[-1].by_rule.items())
                 nothing = f"{what}: it accepted no row ({rules}), so the next stage has nothing to work on"
-                return _summary(output.files, done, started, stopped=nothing)
+                return _summary(output.files, done, watch.seconds, stopped=nothing)
         for stage in stages:
             for line in _lines(stage.files.rejected):
                 output.write_line(line, accepted=False)
@@ -84,7 +82,7 @@ def _run_chain(recipe: Recipe, stages: Sequence[Stage], output: Output, means: M
         told = [json.loads(stage.files.manifest.read_text("utf-8")) for stage in stages]
         return published(
             output,
-            _summary(output.files, done, started),
+            _summary(output.files, done, watch.seconds),
             lambda summary: summary.model_dump(mode="json") | {"stages": told},
         )
 
@@ -151,11 +149,10 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield from file
 
 
-def _summary(files: OutputFiles, done: Sequence[Summary], started: float, stopped: str | None = None) -> Summary:
+def _summary(files: OutputFiles, done: Sequence[Summary], seconds: float, stopped: str | None = None) -> Summary:
     """The numbers of a whole chain; each row that a stage rejected, and what its end accepted, is a candidate."""
     rejected = sum(stage.rejected for stage in done)
     accepted = done[-1].accepted
-    seconds = time.time() - started
     oldest = [stage.oldest_replayed for stage in done if stage.oldest_replayed is not None]
     return done[-1].model_copy(
         update={

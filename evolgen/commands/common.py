@@ -29,14 +29,22 @@ TOLD_EVERY = 1024
 
 
 class Watch:
-    """One observer for all who want to know what a command does: its tally first, the run's own at last."""
+    """One observer for all who want to know what a command does: its tally first, the run's own at last.
+
+    It began at `started` (seconds since 1970); `seconds` is how long ago that was, whatever became of the clock since.
+    """
 
     def __init__(self, means: Means) -> None:
         self.started = time.time()
+        self._began = time.monotonic()
         self.tally = Tally()
         self._run = means.run
         self._stage = means.stage
         self._observers: list[Observer] = [self.tally]
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
 
     def also(self, observer: Observer) -> None:
         self._observers.append(observer)
@@ -105,6 +113,7 @@ def manifest(
     config: BaseModel, summary: Summary, started: float, packages: Iterable[str], means: Means
 ) -> dict[str, Any]:
     """What the manifest says beside the files' sha256: times and machine matters belong here, not in rows."""
+    finished = max(time.time(), started + summary.seconds)  # the clock may have been set back
     return summary.model_dump(mode="json") | {
         "config": config.model_dump(mode="json"),
         **({} if means.defaults is None else {"defaults": {str(means.defaults.path): means.defaults.settings}}),
@@ -113,5 +122,5 @@ def manifest(
             **{name: metadata.version(name) for name in ("evolgen", *packages)},
         },
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -150,5 +149,5 @@ class Curation:
             files=self._output.files,
             stopped=stopped,
             published=stopped is None,
-            seconds=time.time() - self.watch.started,
+            seconds=self.watch.seconds,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -204,7 +203,7 @@ class Session(Generic[T]):
             estimating=self._config.estimate,
             delivered=delivered,
             own_templates=tuple(template.name for template in self._job.templates if template.own),
-            seconds=time.time() - self._watch.started,
+            seconds=self._watch.seconds,
         )
 
     def _manifest(self, summary: Summary) -> dict[str, Any]:
