@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check lint test bench soak clean
+.PHONY: demo check lint test bench soak peers clean
 
 demo: .venv/.demo
 	$(BIN)/evolgen models pull smollm2-135m
@@ -27,7 +27,7 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo dist .evolgen
+	rm -rf .venv .peers demo dist .evolgen
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,3 +44,7 @@ clean:
 
 soak: .venv/.dev
 	$(BIN)/python -m tests.soak
+
+# other people's servers, for real; PyPI must be within reach
+peers: .venv/.dev
+	$(BIN)/python -m tests.peers.litellm_proxy
