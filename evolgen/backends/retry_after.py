@@ -14,11 +14,14 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds until the endpoint wants to be asked again, or None where it doesn't say.
 
-    Read are Retry-After (seconds, or a date, which is taken by the endpoint's own clock where it sends one), and
-    x-ratelimit-reset-requests and -tokens of the limits of which nothing remains. `now` is seconds since 1970.
+    Read are Retry-After (seconds, or a date, which is taken by the endpoint's own clock where it sends one; a proxy may
+    hand it on as llm_provider-retry-after), and x-ratelimit-reset-requests and -tokens of the limits of which nothing
+    remains. `now` is seconds since 1970.
 
     >>> retry_after({"retry-after": "2"}, now=0.0), retry_after({"retry-after-ms": "150"}, now=0.0)
     (2.0, 0.15)
+    >>> retry_after({"llm_provider-retry-after": "60"}, now=0.0)
+    60.0
     >>> skewed = {"retry-after": "Wed, 21 Oct 2026 07:28:10 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}
     >>> retry_after(skewed, now=0.0)
     10.0
@@ -27,7 +30,7 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """
     with contextlib.suppress(ValueError):
         return max(0.0, float(headers.get("retry-after-ms", "")) / 1000)
-    value = headers.get("retry-after", "").strip()
+    value = headers.get("retry-after", headers.get("llm_provider-retry-after", "")).strip()
     with contextlib.suppress(ValueError):
         return max(0.0, float(value))
     if (date := _date(value)) is not None:
