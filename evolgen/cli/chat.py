@@ -161,9 +161,16 @@ def _answer(conversation: Chat, pieces: Iterator[str]) -> None:
 
 
 def _write(pieces: Iterator[str]) -> None:
-    for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+    begun = False
+    try:
+        for piece in pieces:
+            begun = True
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    except EvolgenError:
+        if begun:
+            print()  # what went wrong is told on a line of its own
+        raise
     print()
 
 

@@ -55,9 +55,9 @@ def open_chat(
             max_retries=1,
             timeout=TIMEOUT,
         )
-        secrets = (*filter(None, [key]), *address.secrets)
+        hide = partial(hidden, secrets=(*filter(None, [key]), *address.secrets))
         with client:
-            yield Chat(client, model, system=system, explain=partial(_explained, secrets=secrets))
+            yield Chat(client, model, system=system, explain=partial(_explained, hide=hide), hide=hide)
         return
     secret = random_key()
     server = start_server(model, replace(serving or Serving(slots=1), key=secret), fetching=fetching)
@@ -65,7 +65,7 @@ def open_chat(
         tell(server.note)
     try:
         with openai.OpenAI(base_url=server.url, api_key=secret, max_retries=0) as client:
-            yield Chat(client, server.name, system=system, explain=partial(_explained, secrets=()))
+            yield Chat(client, server.name, system=system, explain=partial(_explained, hide=str))
     finally:
         server.close()
 
@@ -101,6 +101,6 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def _explained(error: Exception, secrets: tuple[str, ...]) -> EvolgenError:
+def _explained(error: Exception, hide: Callable[[str], str]) -> EvolgenError:
     """What the client failed with, without the secrets that an endpoint may tell back."""
-    return EvolgenError(str(explained(error, TIMEOUT, partial(hidden, secrets=secrets))))
+    return EvolgenError(str(explained(error, TIMEOUT, hide)))

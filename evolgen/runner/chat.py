@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evolgen.errors import EvolgenError, ModelError, UsageError, nearest
+from evolgen.runner.replies import pieces
 
 if TYPE_CHECKING:
     import openai
@@ -27,7 +28,8 @@ PARAMETERS: dict[str, tuple[type, float, float]] = {
 class Chat:
     """Messages so far and how the next answer is sampled; `speed` is the last answer's, in tokens a second.
 
-    What the client fails with is raised as what `explain` makes of it.
+    What the client fails with is raised as what `explain` makes of it; `hide` takes the secrets out of what an endpoint
+    tells.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Chat:
         *,
         system: str | None = None,
         explain: Callable[[Exception], EvolgenError] = lambda error: ModelError(str(error)),
+        hide: Callable[[str], str] = str,
     ) -> None:
         self.model = model
         self.system = system
@@ -45,6 +48,7 @@ class Chat:
         self.speed: float | None = None
         self._client = client
         self._explain = explain
+        self._hide = hide
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -55,19 +59,21 @@ class Chat:
     def ask(self, text: str) -> Iterator[str]:
         """Say something; gives the answer in pieces as it comes.
 
-        Of an answer that is cut short, by closing the iterator, what came is kept; where nothing came, the question is
-        forgotten as well.
+        Of an answer that is cut short, by closing the iterator or by an error, what came is kept; where nothing came,
+        the question is forgotten as well.
         """
+        before = list(self.turns)
         self.turns.append({"role": "user", "content": text})
-        yield from self._answer()
+        yield from self._answer(before)
 
     def ask_again(self) -> Iterator[str]:
-        """Another answer to what was said last; raises UsageError if nothing was."""
+        """Another answer to what was said last, in its place if one comes; raises UsageError if nothing was."""
+        before = list(self.turns)
         if self.turns and self.turns[-1]["role"] == "assistant":
             self.turns.pop()
         if not self.turns:
             raise UsageError("there is nothing to answer yet")
-        yield from self._answer()
+        yield from self._answer(before)
 
     def reset(self) -> None:
         """Forget all that was said; the system message and the parameters stay."""
@@ -103,37 +109,37 @@ class Chat:
         except OSError as error:
             raise UsageError(f"{path}: it can't be written ({error.strerror})") from error
 
-    def _answer(self) -> Iterator[str]:
+    def _answer(self, before: list[dict[str, str]]) -> Iterator[str]:
+        """The answer to the last turn; the turns are those `before` again where nothing comes."""
+        import httpx2  # what the openai client is made of
         import openai
 
-        pieces: list[str] = []
-        tokens, first = 0, 0.0
+        said: list[str] = []
+        tokens, first, end = 0, 0.0, ""
         try:
-            stream: Any = self._client.chat.completions.create(
+            with self._client.chat.completions.with_streaming_response.create(
                 model=self.model,
                 messages=self.messages,  # type: ignore[arg-type]
                 stream=True,
                 **self.parameters,
-            )
-            with stream:
-                for chunk in stream:
-                    usage = getattr(chunk, "usage", None)
-                    text = chunk.choices[0].delta.content if chunk.choices else None
-                    if text:
+            ) as reply:
+                for piece in pieces(reply.iter_bytes(), self._hide):
+                    if piece.text:
                         tokens += 1
                         first = first or time.monotonic()
-                        pieces.append(text)
-                        yield text
-                    if usage is not None and usage.completion_tokens:
-                        tokens = usage.completion_tokens
-        except (openai.OpenAIError, OSError, ValueError) as error:
+                        said.append(piece.text)
+                        yield piece.text
+                    tokens, end = piece.tokens or tokens, piece.end or end
+        except (openai.OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
             raise self._explain(error) from None
         finally:
             seconds = time.monotonic() - first if first else 0.0
             self.speed = (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
-            if pieces:
-                self.turns.append({"role": "assistant", "content": "".join(pieces)})
+            if said:
+                self.turns.append({"role": "assistant", "content": "".join(said)})
             else:
-                self.turns.pop()
-        if not pieces:
-            raise ModelError("the model gave an empty answer; say it differently, or try /regen")
+                self.turns[:] = before
+        if not said and end == "length":
+            raise ModelError("the model used up its tokens before it said anything; /params max_tokens= gives it more")
+        if not said:
+            raise ModelError("the model gave an empty answer; say it again, or differently")
