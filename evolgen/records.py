@@ -17,6 +17,8 @@ Message = tuple[str, str]
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_COMMANDS = re.compile(f"{UNPRINTABLE.pattern}|\r(?!\n)|[\u202a-\u202e\u2066-\u2069]")
+
 MATCH_TEXT = 200
 """How many characters of a matched neighbour a rejection quotes."""
 
@@ -198,6 +200,18 @@ def printable(text: str) -> str:
     'a\\ud800b'
     """
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def inert(text: str) -> str:
+    r"""The text for a terminal: what one would act upon instead of showing it is written as escapes.
+
+    These are control characters (except tabs and line ends), those that turn the direction of writing, and what UTF-8
+    can't hold.
+
+    >>> print(inert("\x1b]0;a title\x07 and \u202ewords"))
+    \x1b]0;a title\x07 and \u202ewords
+    """
+    return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def unprintable(text: str) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evolgen.pauses import duration
+from evolgen.records import inert
 from evolgen.report.estimate import Estimate
 from evolgen.report.summary import Summary
 
@@ -31,14 +32,11 @@ Closing: TypeAlias = "Callable[[Summary, Preview, int], Iterator[Table | str]]"
 
 def show(closing: Closing, summary: Summary, preview: Preview) -> None:
     """Print what came of a run, on stderr where its rows went to stdout."""
-    from rich.console import Console
+    from evolgen.report.screen import Screen
 
-    console = Console(highlight=False, stderr=str(summary.out) == "-")
-    for part in closing(summary, preview, console.width):
-        if isinstance(part, str):
-            console.print(part, markup=False, soft_wrap=True)
-        else:
-            console.print(part)
+    screen = Screen(stderr=str(summary.out) == "-")
+    for part in closing(summary, preview, screen.width):
+        screen.print(part, soft_wrap=isinstance(part, str))
 
 
 def generation(summary: Summary, preview: Preview, width: int) -> Iterator[Table | str]:
@@ -258,7 +256,7 @@ def _short(text: str, width: int) -> str:
     from rich.console import Console
     from rich.text import Text
 
-    lines = [line.plain.rstrip() for line in Text(" ".join(text.split())).wrap(Console(), width)]
+    lines = [line.plain.rstrip() for line in Text(inert(" ".join(text.split()))).wrap(Console(), width)]
     if len(lines) > LINES:
         last = lines[LINES - 1]
         fits = cell_len(last) + 3 <= width

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from evolgen.errors import Denied, Stopped
 from evolgen.events import Event, Failed, Fetching, Notice, Planned, StopRequested, Working
+from evolgen.records import inert
 from evolgen.report.forecast import Forecast, Pace, time_left
+from evolgen.report.screen import Screen
 from evolgen.report.tally import Tally
 
 LIVE_EVERY = 0.1
@@ -25,7 +26,7 @@ class Display:
     """
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Screen(stderr=True, soft_wrap=True)
         self._tally = Tally()
         self._every = LIVE_EVERY if self._console.is_terminal else PLAIN_EVERY
         self._started = time.monotonic()
@@ -113,7 +114,7 @@ class Display:
 
     def _show_fetching(self, event: Fetching, now: float) -> None:
         if self._fetch is None:
-            self._fetch = self._progress.add_task(f"fetching {event.name}", total=event.total, left="")
+            self._fetch = self._progress.add_task(inert(f"fetching {event.name}"), total=event.total, left="")
             self._say(f"fetching {event.name} ({event.total / 1e6:.0f} MB, once)")
         self._fetched.heard(now, event.done)
         left = time_left(self._fetched.seconds_for(event.total - event.done, now))
@@ -128,7 +129,7 @@ class Display:
         if self._console.is_terminal:
             if self._step is None:
                 self._step = self._progress.add_task("", left="")
-            text = f"{event.doing} {event.done:,}"
+            text = inert(f"{event.doing} {event.done:,}")
             self._progress.update(self._step, description=text, completed=event.done, total=event.total, left=left)
         elif now >= self._next:
             self._next = now + self._every
@@ -136,4 +137,4 @@ class Display:
             self._say(f"{event.doing}: {event.done:,}{of} rows{left and f', {left}'}")
 
     def _say(self, text: str) -> None:
-        self._console.print(f"evolgen: {text}", markup=False)
+        self._console.print(f"evolgen: {text}")
