@@ -70,8 +70,9 @@ def _show(batches: list[BatchInfo], *, as_json: bool) -> None:
         for batch in batches:
             print(batch.model_dump_json())
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from evolgen.report.screen import Screen
 
     table = Table(box=None, pad_edge=False)
     for name in ("batch", "model", "sent", "questions", "answered", "failed", "status"):
@@ -82,4 +83,4 @@ def _show(batches: list[BatchInfo], *, as_json: bool) -> None:
         counts = (str(count) if count is not None else "?" for count in (batch.answered, batch.failed))
         sent = f"{batch.sent:%Y-%m-%d %H:%M} UTC"
         table.add_row(batch.id or "(not yet named)", batch.model, sent, str(batch.questions), *counts, batch.status)
-    Console(highlight=False).print(table if batches else "no batch is under way")
+    Screen().print(table if batches else "no batch is under way")

@@ -13,6 +13,7 @@ import typer
 from evolgen.cli.errors import errors
 from evolgen.cli.options import Debug
 from evolgen.errors import EvolgenError, UsageError
+from evolgen.records import inert
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -165,8 +166,7 @@ def _write(pieces: Iterator[str]) -> None:
     try:
         for piece in pieces:
             begun = True
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+            print(inert(piece), end="", flush=True)
     except EvolgenError:
         if begun:
             print()  # what went wrong is told on a line of its own
@@ -176,5 +176,5 @@ def _write(pieces: Iterator[str]) -> None:
 
 def _tell(text: str) -> None:
     """What is not the model's goes to stderr, and looks different on a terminal."""
-    shown = f"\033[2m{text}\033[0m" if sys.stderr.isatty() else f"evolgen: {text}"
-    print(shown, file=sys.stderr)
+    dim, plain = ("\033[2m", "\033[0m") if sys.stderr.isatty() else ("evolgen: ", "")
+    print(f"{dim}{inert(text)}{plain}", file=sys.stderr)

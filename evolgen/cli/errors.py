@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import typer
 
 from evolgen.errors import EvolgenError, Interrupted, Stopped
+from evolgen.records import inert
 
 WRONG = 2
 """The command or its input is wrong; nothing was asked."""
@@ -25,7 +26,7 @@ def errors(debug: bool) -> Iterator[None]:
         yield
     except (EvolgenError, KeyboardInterrupt) as error:
         if debug:
-            traceback.print_exception(error)
+            print(inert("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         ours = error if isinstance(error, EvolgenError) else Interrupted("stopped at once")
-        print(f"evolgen: {ours}", file=sys.stderr)
+        print(inert(f"evolgen: {ours}"), file=sys.stderr)
         raise typer.Exit(STOPPED if isinstance(ours, Stopped) else WRONG) from None

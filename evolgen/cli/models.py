@@ -12,6 +12,7 @@ import typer
 
 from evolgen.cli.errors import errors
 from evolgen.cli.options import Debug
+from evolgen.records import inert
 
 models_app = typer.Typer(
     help="Local models: which there are, fetching them, and what they need.",
@@ -37,9 +38,9 @@ def list_models(json: Json = False) -> None:
         others = [{"name": name, "source": str(path), "here": True} for name, path in here.items()]
         print(json_module.dumps([*entries, *(other for other in others if other["name"] not in models.CATALOGUE)]))
         return
-    from rich.console import Console
     from rich.table import Table
 
+    from evolgen.report.screen import Screen
     from evolgen.runner.cache import cache_folder
     from evolgen.runner.memory import gigabytes
 
@@ -54,9 +55,9 @@ def list_models(json: Json = False) -> None:
     for name, path in here.items():
         if name not in models.CATALOGUE:
             table.add_row(f"local:{name}", gigabytes(path.stat().st_size), "", "", "yes", "")
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"kept in {cache_folder()}", soft_wrap=True)
+    screen = Screen()
+    screen.print(table)
+    screen.print(f"kept in {cache_folder()}", soft_wrap=True)
 
 
 @models_app.command("pull")
@@ -73,7 +74,7 @@ def pull(name: Name, debug: Debug = False) -> None:
             raise ModelError(f"{name}: this is a file; pull takes a name of the catalogue or hf:OWNER/REPO:FILE.gguf")
         with Display() as display:
             path = source.pull(lambda done, total: display(Fetching(source.path.name, done, total)))
-        print(path)
+        print(inert(str(path)))
 
 
 @models_app.command("info")
@@ -95,10 +96,11 @@ def info(
     if json:
         print(json_module.dumps(dataclasses.asdict(told)))
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    from evolgen.report.screen import Screen
+
+    screen = Screen(soft_wrap=True)
     rows = {
         "model": told.name,
         "file": told.path,
@@ -111,9 +113,9 @@ def info(
         "on disk": gigabytes(told.size),
     }
     for label, value in rows.items():
-        console.print(f"{label:<22}{value}", markup=False)
+        screen.print(f"{label:<22}{value}")
     if told.note is not None:
-        console.print(told.note, markup=False)
+        screen.print(told.note)
     slots = f"{told.slots} x {told.at_context:,} tokens"
     table = Table(box=None, pad_edge=False)
     for column in ("memory", "weights", f"context of {slots}", "working", "in all"):
@@ -121,8 +123,8 @@ def info(
     for label, needed in told.memory.items():
         parts = (needed[part] for part in ("weights", "cache", "working", "total"))
         table.add_row(label, *map(gigabytes, parts))
-    console.print()
-    console.print(table)
+    screen.print()
+    screen.print(table)
 
 
 @models_app.command("rm")
@@ -131,7 +133,7 @@ def remove(name: Name, debug: Debug = False) -> None:
     from evolgen.runner import models
 
     with errors(debug):
-        print(f"removed {models.remove(name)}")
+        print(inert(f"removed {models.remove(name)}"))
 
 
 @models_app.command("quantize")
@@ -154,23 +156,23 @@ def quantize(
     with errors(debug):
         before = read_header(models.local_path(source))
         if before.quantization not in ("F32", "F16", "BF16"):
-            print(
-                f"evolgen: {source} is {before.quantization} already; what that lost doesn't come back", file=sys.stderr
-            )
+            lossy = f"evolgen: {source} is {before.quantization} already; what that lost doesn't come back"
+            print(inert(lossy), file=sys.stderr)
         with Display() as display:
             write(
                 before.path, target, kind, force=force, progress=lambda *told: display(Working("bytes written", *told))
             )
         after = read_header(target)
-        print(f"{before.quantization} {gigabytes(before.file_size)} -> {kind} {gigabytes(after.file_size)}: {target}")
+        sizes = f"{before.quantization} {gigabytes(before.file_size)} -> {kind} {gigabytes(after.file_size)}"
+        print(inert(f"{sizes}: {target}"))
 
 
 @models_app.command("templates")
 def list_templates() -> None:
     """The chat templates that evolgen knows by name, for `--chat-template`."""
-    from rich.console import Console
     from rich.table import Table
 
+    from evolgen.report.screen import Screen
     from evolgen.runner.templates import TEMPLATES
 
     table = Table(box=None, pad_edge=False)
@@ -178,4 +180,4 @@ def list_templates() -> None:
         table.add_column(column)
     for template in TEMPLATES.values():
         table.add_row(template.name, template.about, " ".join(template.stop))
-    Console(highlight=False).print(table)
+    Screen().print(table)

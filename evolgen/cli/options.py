@@ -13,6 +13,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from evolgen.commands.command import Command, Printout
+from evolgen.records import inert
 
 SHORT = {"out": "-o", "n": "-n"}
 
@@ -57,7 +58,7 @@ def _printout(printout: Printout) -> Any:
 
     def show(wanted: bool) -> None:
         if wanted:
-            print(printout.text(), end="")
+            print(inert(printout.text()), end="")
             raise typer.Exit
 
     return Annotated[bool, typer.Option(is_eager=True, callback=show, help=printout.help)]

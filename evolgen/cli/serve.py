@@ -11,6 +11,7 @@ import typer
 
 from evolgen.cli.errors import errors
 from evolgen.cli.options import Debug
+from evolgen.records import inert
 
 EXAMPLE = """\
 serving {name} at {url}, {slots} x {context:,} tokens of context; Ctrl-C ends it. Try:
@@ -48,11 +49,12 @@ def serve(
                 model, serving, fetching=lambda name, done, total: display(Fetching(name, done, total))
             )
         if server.note is not None:
-            print(f"evolgen: {server.note}", file=sys.stderr)
+            print(inert(f"evolgen: {server.note}"), file=sys.stderr)
         key = f' \\\n      -H "Authorization: Bearer ${api_key_env}"' if api_key_env else ""
         variable = f" --api-key-env {api_key_env}" if api_key_env else ""
-        print(EXAMPLE.format(name=server.name, url=server.url, slots=server.slots, context=server.context, key=key,
-                             variable=variable), flush=True)  # fmt: skip
+        told = EXAMPLE.format(name=server.name, url=server.url, slots=server.slots, context=server.context, key=key,
+                              variable=variable)  # fmt: skip
+        print(inert(told), flush=True)
         ended = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())

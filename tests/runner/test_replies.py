@@ -13,8 +13,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evolgen.cli.chat import _turn
 from evolgen.commands.chatting import open_chat
 from evolgen.errors import EvolgenError, ModelError
+from evolgen.records import inert
 from evolgen.runner.chat import Chat
 from evolgen.runner.replies import Event, pieces, read
 from tests.program import evolgen
@@ -154,6 +156,17 @@ def test_a_question_from_a_pipe(teacher: Teacher, name: str) -> None:
     assert done.stderr.startswith("evolgen: " if problem else "")
     assert problem in done.stderr
     assert done.stderr.count("\n") == bool(problem)
+
+
+def test_a_session_goes_on_whatever_was_sent(teacher: Teacher, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_chat("m", base_url=teacher.url) as chat:
+        for body, text, problem in SENT.values():
+            teacher.reply = _sends(body)
+            _turn(chat, "A?")
+            told = capsys.readouterr()
+            assert told.out == (f"{inert(text)}\n" if text else "")
+            assert problem in told.err
+        assert {turn["content"] for turn in chat.turns} == {"A?", *(text for _, text, _ in SENT.values() if text)}
 
 
 def test_what_an_endpoint_says_with_an_error_status(teacher: Teacher) -> None:
