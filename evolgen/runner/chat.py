@@ -26,7 +26,8 @@ PARAMETERS: dict[str, tuple[type, float, float]] = {
 
 
 class Chat:
-    """Messages so far and how the next answer is sampled; `speed` is the last answer's, in tokens a second.
+    """Messages so far and how the next answer is sampled; `speed` is the last answer's, in tokens a second, or None
+    where it came in one piece.
 
     What the client fails with is raised as what `explain` makes of it; `hide` takes the secrets out of what an endpoint
     tells.
@@ -134,7 +135,7 @@ class Chat:
             raise self._explain(error) from None
         finally:
             seconds = time.monotonic() - first if first else 0.0
-            self.speed = (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
+            self.speed = (tokens - 1) / seconds if len(said) > 1 and tokens > 1 and seconds > 0 else None
             if said:
                 self.turns.append({"role": "assistant", "content": "".join(said)})
             else:

@@ -96,7 +96,13 @@ def test_what_was_sent_is_read_or_told(name: str, size: int) -> None:
     assert _asked(chat) == (text, "") if not problem else problem in _asked(chat)[1]
     assert _asked(_chat(body, size))[0] == text
     assert [turn["content"] for turn in chat.turns] == (["A?", text] if text else [])
-    assert chat.speed is None or chat.speed > 0
+    assert chat.speed is None or (chat.speed > 0 and len(text) > 1)
+
+
+def test_an_answer_in_one_piece_has_no_speed() -> None:
+    chat = _chat(json.dumps(message("Hi there") | {"usage": {"completion_tokens": 2}}).encode(), 5)
+    assert _asked(chat) == ("Hi there", "")
+    assert chat.speed is None
 
 
 def test_an_old_answer_stays_where_none_comes() -> None:
