@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evolgen.backends.failures import status_error
-from evolgen.backends.words import words_of
+from evolgen.backends.words import told_of
 from evolgen.config.address import Address, hidden, hidden_in
 from evolgen.errors import ConnectionFailed, TeacherError, Unanswered, UsageError
 
@@ -169,7 +169,7 @@ def explained(error: Exception, timeout: float, hide: Callable[[str], str]) -> T
 
 def not_json(said: str, hide: Callable[[str], str] = str) -> Unanswered:
     """The error that a body stands for which is no JSON."""
-    words = hide(words_of(said))
+    words = told_of(said, hide)
     return Unanswered("malformed", f"the response is not JSON{f': {words}' if words else ''}")
 
 

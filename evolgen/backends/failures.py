@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evolgen.backends.retry_after import retry_after
-from evolgen.backends.words import words_of
+from evolgen.backends.words import told_of
 from evolgen.errors import Denied, Refused, TeacherError, Unanswered
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ TOO_LONG = ("context_length", "context length", "context size", "context window"
 
 def status_error(error: openai.APIStatusError, hide: Callable[[str], str] = str) -> TeacherError:
     """The error that a status and the endpoint's own words stand for; `hide` takes the secrets out of them."""
-    status, words = error.status_code, hide(words_of(error.body))
+    status, words = error.status_code, told_of(error.body, hide)
     words = f": {words}" if words else ""
     code = f"{error.code or ''} {error.type or ''}"
     told: dict[str, Any] = {"status": status, "said": hide(f"{error} {error.body}"), "param": _param(error)}

@@ -16,7 +16,7 @@ from evolgen.backends import Embeddings, Response
 from evolgen.backends.connection import Connection, not_json
 from evolgen.backends.forms import Forms
 from evolgen.backends.vectors import read_embeddings
-from evolgen.backends.words import words_of
+from evolgen.backends.words import told_of
 from evolgen.config.address import Address
 from evolgen.errors import Unanswered
 from evolgen.parsing.finish import finish_of
@@ -103,9 +103,9 @@ def checked(response: object) -> Response:
     choices = response.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else ()
     if error := response.get("error") or (isinstance(choice, dict) and choice.get("error")):
-        raise Unanswered("error", f"the response is an error: {words_of(error) or error!r:.100}")
+        raise Unanswered("error", f"the response is an error: {told_of(error) or error!r:.100}")
     if choice == ():
-        words = words_of(response)
+        words = told_of(response)
         raise Unanswered("no_choices", f"the response has no choices{f': {words}' if words else ''}")
     if not isinstance(choice, dict):
         raise Unanswered("malformed", "the response's first choice is no object")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 
 LONGEST = 200
 """Characters of an endpoint's words that are told."""
+
+READ = 5_000
+"""Characters of them that are looked at."""
 
 KEYS = (
     "message",
@@ -27,8 +31,13 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
+def told_of(said: object, hide: Callable[[str], str] = str) -> str:
+    """The words in a body, a few; `hide` takes secrets out before they are cut."""
+    return hide(words_of(said))[:LONGEST]
+
+
 def words_of(said: object, depth: int = 0) -> str:
-    """The words in a body, a few; empty where there are none.
+    """The words in a body; empty where there are none.
 
     >>> words_of({"error": {"message": "no such model", "code": 7}}), words_of([{"error": "busy"}])
     ('no such model', 'busy')
@@ -38,13 +47,13 @@ def words_of(said: object, depth: int = 0) -> str:
     ('502 Bad Gateway', '')
     """
     if isinstance(said, str):
-        return _plain(said)[:LONGEST]
+        return _plain(said)[:READ]
     if isinstance(said, dict) and depth < 8:
         found = next((words for key in KEYS if (words := words_of(said.get(key), depth + 1))), "")
         place = said.get("loc")
         return f"{'.'.join(map(str, place))}: {found}" if isinstance(place, list) and found else found
     if isinstance(said, list) and depth < 8:
-        return "; ".join(filter(None, (words_of(each, depth + 1) for each in said[:3])))[:LONGEST]
+        return "; ".join(filter(None, (words_of(each, depth + 1) for each in said[:3])))[:READ]
     return str(said) if isinstance(said, int | float) and not isinstance(said, bool) else ""
 
 

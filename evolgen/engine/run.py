@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from evolgen.engine.stopping import StopSwitch
 from evolgen.events import Event, Notice, Observer
+from evolgen.records import inert
 
 S = TypeVar("S")
 
@@ -227,7 +228,8 @@ class _Fate:
     def tell(self, id: str) -> None:
         """Say it where nobody asked for the outcome."""
         if self.problem is not None:
-            print(f"evolgen: run {id} failed, and nobody asked for its result: {self.problem}", file=sys.stderr)
+            problem = inert(self.problem)
+            print(f"evolgen: run {id} failed, and nobody asked for its result: {problem}", file=sys.stderr)
 
 
 @functools.cache

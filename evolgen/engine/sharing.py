@@ -108,7 +108,7 @@ class Sharing:
         if self._path is None:
             return
         try:
-            self._db = sqlite3.connect(self._path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
             self._db.executescript(f"PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; {SCHEMA}")
         except sqlite3.Error:
             self._path = None

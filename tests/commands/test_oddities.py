@@ -168,7 +168,7 @@ def test_nothing_but_refusals_ends_early_and_one_answer_lets_it_go_on(teacher: T
     some = iter(range(10**6))
 
     async def once(body: Body) -> web.StreamResponse:
-        return await (behave if next(some) == 25 else no)(body)
+        return await (behave if next(some) == 12 else no)(body)
 
     teacher.reply = once
     summary = go("respond", teacher, "odd", inputs=many, concurrency=4)

@@ -24,10 +24,10 @@ from evolgen.errors import (
     Unanswered,
     Unreachable,
 )
-from evolgen.events import Event, Failed, StopRequested
+from evolgen.events import Event, Failed, Notice, StopRequested
 from evolgen.pauses import Backoff
 from evolgen.report.tally import Tally
-from evolgen.store import Store, Stored
+from evolgen.store import Entry, Store, Stored
 
 pytestmark = pytest.mark.anyio
 
@@ -326,3 +326,121 @@ def test_the_key_is_of_the_question_and_the_model() -> None:
         *(ask_for(**{name: value}).key({"model": "m"}) for name, value in changes.items()),
     ]
     assert len({key, *others}) == len(others) + 1
+
+
+def refused(words: str, rule: str = "bad_request") -> Refused:
+    return Refused(rule, f"the endpoint refused the question ({words})", status=400, said=words)
+
+
+class Mixed(Fake):
+    """Refuses all questions but those with "slow" in them, which wait for the gate."""
+
+    async def complete(self, model: str, request: Request) -> Response:
+        if "slow" in request.messages[0][1]:
+            return await super().complete(model, request)
+        self.calls += 1
+        await asyncio.sleep(0)
+        raise refused(f"no, request {self.calls} of ab12{self.calls}")
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_after_twenty_refusals_nothing_is_sent_until_those_in_flight_are_back(
+    store: Store, answered: bool
+) -> None:
+    backend = Mixed(response("fine") if answered else refused("no, request 7 of ab127"))
+    backend.gate.clear()
+    engine = asker(backend, store, concurrency=3)
+    slow = asyncio.ensure_future(engine.ask(0, ask_for("slow")))
+    rest = [asyncio.ensure_future(engine.ask(number, ask_for(f"q{number}"))) for number in range(1, 200)]
+    await asyncio.sleep(0.2)
+    assert sum(task.done() for task in rest) <= 22
+    assert engine.ending is None
+    backend.gate.set()
+    outcomes = await asyncio.wait_for(asyncio.gather(slow, *rest, return_exceptions=True), 30)
+    if answered:
+        assert engine.ending is None
+        assert sum(isinstance(outcome, Refused) for outcome in outcomes) == 199
+        assert engine.refused_alike() is None
+    else:
+        assert isinstance(reason(engine), Denied)
+        assert str(reason(engine)).startswith("nothing but refusals: the endpoint refused the question (no, request")
+        assert backend.calls <= 23
+
+
+async def test_refusals_of_several_kinds_or_of_content_end_nothing(store: Store) -> None:
+    for number, rules in enumerate((("bad_request", "content_filter"), ("context_length", "context_length"))):
+        backend = Fake(*(refused("no", rules[each % 2]) for each in range(60)))
+        engine = asker(backend, store)
+        asking = (engine.ask(each, ask_for(f"{number} {each}")) for each in range(60))
+        outcomes = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(outcome, Refused) for outcome in outcomes)
+        assert engine.ending is None
+        assert engine.refused_alike() is None
+
+
+@pytest.mark.parametrize("damaged", ["{", "null", "[]", '{"choices": []}', '{"choices": [5]}', "[" * 100_000, ""])
+async def test_a_damaged_answer_is_named_asked_again_and_replaced(store: Store, damaged: str) -> None:
+    request = ask_for()
+    events: list[Event] = []
+    key = request.key({"model": "shown"})
+    store.put([Entry(key, damaged)])
+    backend = Fake(response("mended"))
+    assert (await asker(backend, store, events).ask(0, request)).text == "mended"
+    (notice,) = [event.text for event in events if isinstance(event, Notice)]
+    assert notice.startswith(f"the stored answer of key {key.hex()[:16]} is damaged (")
+    assert (await asker(backend, store).ask(0, request)).text == "mended"
+    assert backend.calls == 1
+    engine = asker(backend, store, offline=True)
+    store.put([Entry(b"x" * 32, damaged)])
+    assert (await engine.ask(0, request)).text == "mended"
+
+
+async def test_an_unknown_end_is_said_once_and_a_known_one_is_not(store: Store) -> None:
+    events: list[Event] = []
+    engine = asker(Fake(response("half", "tired"), response("half", "tired"), response("whole")), store, events)
+    answers = [await engine.ask(number, ask_for(str(number))) for number in range(3)]
+    assert [answer.finish for answer in answers] == ["unknown", "unknown", "whole"]
+    (notice,) = [event.text for event in events if isinstance(event, Notice)]
+    assert "'tired'" in notice
+
+
+async def test_a_budget_counts_what_earlier_runs_paid_for_the_output(store: Store) -> None:
+    said = response("hi") | {"usage": {"prompt_tokens": 100, "completion_tokens": 100}}
+    limits: dict[str, Any] = {"spending": Spending(max_total_tokens=2500), "output": "0123456789abcdef"}
+    engine = asker(Fake(said), store, **limits)
+    for number in range(10):
+        await engine.ask(number, ask_for(str(number), max_tokens=150))
+    assert store.spent("0123456789abcdef") == (2000, 0)
+    again = asker(Fake(said), store, **limits)
+    for number in range(12):
+        await again.ask(number, ask_for(str(number), max_tokens=150))
+    with pytest.raises(Halt):
+        await again.ask(12, ask_for("12", max_tokens=150))
+    assert "spent for this output in all runs: 2,400 of 2,500, and a call may take" in str(reason(again))
+    other = asker(Fake(said), store, **limits | {"output": "another"})
+    await other.ask(12, ask_for("12", max_tokens=150))
+
+
+async def ask_one_after_the_other(engine: Asker, max_tokens: int) -> None:
+    for number in range(20):
+        await engine.ask(number, ask_for(str(number), max_tokens=max_tokens))
+
+
+@pytest.mark.parametrize(
+    "usage", [None, {}, {"prompt_tokens": "many"}, {"prompt_tokens": 1e30, "completion_tokens": 2}]
+)
+async def test_a_count_that_can_not_be_is_reckoned_at_what_was_reserved(store: Store, usage: Any) -> None:
+    engine = asker(Fake(response("hi") | {"usage": usage}), store, spending=Spending(max_total_tokens=1000))
+    with pytest.raises(Halt):
+        await ask_one_after_the_other(engine, 200)
+    assert isinstance(reason(engine), BudgetReached)
+    assert engine.answered == 4
+
+
+async def test_reservations_learn_from_answers_that_took_more_than_they_should(store: Store) -> None:
+    thinking = response("hi") | {"usage": {"prompt_tokens": 10, "completion_tokens": 500}}
+    engine = asker(Fake(thinking), store, spending=Spending(max_total_tokens=2100))
+    with pytest.raises(Halt):
+        await ask_one_after_the_other(engine, 100)
+    assert engine.answered == 4, "the fifth would have passed the limit"
+    assert "a call may take 51" in str(reason(engine))
