@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from evolgen.commands.batches import list_batches as list_batches
     from evolgen.commands.start import Function
     from evolgen.commands.start import start as start
+    from evolgen.commands.stores import prune_store as prune_store
+    from evolgen.commands.stores import store_info as store_info
     from evolgen.config.decontaminate import DecontaminateConfig as DecontaminateConfig
     from evolgen.config.dedupe import DedupeConfig as DedupeConfig
     from evolgen.config.evolve import EvolveConfig as EvolveConfig
@@ -31,7 +33,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "cancel_batches": "evolgen.commands.batches",
     "list_batches": "evolgen.commands.batches",
+    "prune_store": "evolgen.commands.stores",
     "start": "evolgen.commands.start",
+    "store_info": "evolgen.commands.stores",
     "Run": "evolgen.engine.run",
     "EvolgenError": "evolgen.errors",
     "UsageError": "evolgen.errors",

@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -193,6 +193,28 @@ class Store:
         except sqlite3.Error as error:
             raise self._failure("can't be read", error) from error
         return tokens, usd
+
+    def each(self) -> Iterator[tuple[bytes, Stored]]:
+        """All answers with their keys, the oldest first."""
+        try:
+            yield from (
+                (key, Stored(*stored))
+                for key, *stored in self._reader.execute("SELECT key, answer, created, usd FROM answers ORDER BY rowid")
+            )
+        except sqlite3.Error as error:
+            raise self._failure("can't be read", error) from error
+
+    def remove(self, keys: Iterable[bytes]) -> int:
+        """Forget answers, and give their room back; returns how many there were."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            removed = sum(self._writer.execute("DELETE FROM answers WHERE key = ?", (key,)).rowcount for key in keys)
+            self._writer.execute("COMMIT")
+            if removed:
+                self._writer.execute("VACUUM")
+        except sqlite3.Error as error:
+            raise self._failure("can't be written", error) from error
+        return removed
 
     def begin_batch(self, batch: Batch) -> None:
         """Note that a batch is about to be sent."""

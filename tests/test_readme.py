@@ -85,13 +85,13 @@ def test_curating_commands_run_and_print_what_it_shows() -> None:
     )
 
 
-OTHERS = tuple(f"evolgen {name}" for name in ("models", "batches", "run", "chat", "serve"))
+OTHERS = tuple(f"evolgen {name}" for name in ("models", "batches", "store", "run", "chat", "serve"))
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith(OTHERS)])
 def test_other_commands_exist(command: str) -> None:
     words = shlex.split(command)[1:]
-    assert evolgen(*words[: 2 if words[0] in ("models", "batches") else 1], "--help").returncode == 0
+    assert evolgen(*words[: 2 if words[0] in ("models", "batches", "store") else 1], "--help").returncode == 0
 
 
 def test_the_recipes_of_the_examples_are_valid() -> None:

@@ -15,6 +15,7 @@ from evolgen.cli.errors import errors
 from evolgen.cli.models import models_app
 from evolgen.cli.options import settings_command
 from evolgen.cli.serve import serve
+from evolgen.cli.stores import store_app
 from evolgen.commands import COMMANDS
 from evolgen.commands.command import Command
 from evolgen.config import configured
@@ -79,6 +80,7 @@ for command in COMMANDS.values():
     app.command(command.name, help=command.help)(settings_command(command, carry_out))
 app.add_typer(models_app, name="models")
 app.add_typer(batches_app, name="batches")
+app.add_typer(store_app, name="store")
 app.command("chat")(chat)
 app.command("serve")(serve)
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -392,7 +394,8 @@ def test_models_are_listed() -> None:
 @pytest.mark.parametrize(
     ("command", "page"),
     [("chat", "local"), ("serve", "local"), ("models info", "local"), ("models quantize", "local"),
-     ("batches list", "teachers"), ("batches cancel", "teachers")],
+     ("batches list", "teachers"), ("batches cancel", "teachers"), ("store info", "endpoints"),
+     ("store prune", "endpoints")],
 )  # fmt: skip
 def test_the_flags_of_other_commands_are_documented(command: str, page: str) -> None:
     shown = evolgen(*command.split(), "--help").stdout
@@ -400,6 +403,28 @@ def test_the_flags_of_other_commands_are_documented(command: str, page: str) -> 
     flags = set(re.findall(r"--[a-z-]+", shown)) - {"--help", "--debug", "--model"}
     assert flags
     assert [flag for flag in sorted(flags) if not re.search(rf"{flag}\b", docs)] == []
+
+
+def test_a_store_says_what_it_holds_and_forgets() -> None:
+    Path("prompts.txt").write_text("Name a river.\nName a lake.\n")
+    Path("script.jsonl").write_text('{"answer": "The Po."}\n')
+    assert evolgen("respond", "prompts.txt", "-o", "out.jsonl", "--model", "scripted:script.jsonl").returncode == 0
+    store = Path(".evolgen/store.sqlite")
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as db:
+        db.execute("UPDATE answers SET created = 0 WHERE rowid = 1")
+        db.execute("INSERT INTO answers (key, answer, created) VALUES (zeroblob(32), '{', 1.0)")
+    told = json.loads(evolgen("store", "info", "--json", "-o", "out.jsonl").stdout)
+    assert (told["answers"], told["damaged"], told["embeddings"]) == (3, 1, 0)
+    assert told["oldest"].startswith("1970")
+    assert told["output_tokens"] > 0
+    assert "3 answers, 0 of them embeddings, 1 damaged" in evolgen("store", "info").stdout
+    assert evolgen("store", "prune", "--damaged", "--dry-run").stdout == "1 answers would be forgotten\n"
+    assert evolgen("store", "prune", "--damaged").stdout == "1 answers forgotten\n"
+    assert evolgen("store", "prune", "--older-than", "90d").stdout == "1 answers forgotten\n"
+    assert json.loads(evolgen("store", "info", "--json").stdout)["answers"] == 1
+    for wrong in (("prune",), ("prune", "--older-than", "soon"), ("info", "--store", "gone")):
+        assert evolgen("store", *wrong).returncode == 2
+    assert not Path("gone").exists()
 
 
 def test_the_program_itself_starts_and_ends() -> None:
