@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from evolgen import store as store_module
+from evolgen.answers import Batch, Entry, Payment, output_digest
 from evolgen.errors import StoreError
-from evolgen.store import APPLICATION_ID, Batch, Entry, Payment, Store, output_digest
+from evolgen.store import APPLICATION_ID, Store
 
 KEY = b"k" * 32
 
@@ -41,7 +42,8 @@ def test_two_processes_share_a_store(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from evolgen.store import Entry, Store
+from evolgen.answers import Entry
+from evolgen.store import Store
 store = Store(Path("shared.sqlite"))
 for i in range(200):
     store.put([Entry(b"%032d" % i, sys.argv[1]), Entry(b"%s%030d" % (sys.argv[1].encode(), i), "own")])
@@ -131,7 +133,8 @@ def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 from evolgen.errors import StoreError
-from evolgen.store import Entry, Store
+from evolgen.answers import Entry
+from evolgen.store import Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 store = Store(Path("store.sqlite"))

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from evolgen.answers import KEY
 from evolgen.backends.connection import Connection
 from evolgen.backends.failures import status_error
 from evolgen.errors import Denied, TeacherError, Unanswered
-from evolgen.store import KEY
 
 if TYPE_CHECKING:
     import openai

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from evolgen.answers import Entry
 from evolgen.asking import Request
 from evolgen.backends import Response
 from evolgen.backends.openai_http import checked
 from evolgen.errors import Interrupted, TeacherError
-from evolgen.store import Entry, Store
+from evolgen.store import Store
 
 
 class Inbox:

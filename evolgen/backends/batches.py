@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from evolgen.answers import Batch
 from evolgen.asking import Request
 from evolgen.backends import Embeddings, Identity, Response
 from evolgen.backends.batch_api import BYTES, REQUESTS, BatchApi, BatchState, question_line, read_lines
@@ -32,7 +33,7 @@ from evolgen.errors import (
     Unreachable,
 )
 from evolgen.pauses import Backoff, duration
-from evolgen.store import GROUP, Batch, Store
+from evolgen.store import GROUP, Store
 
 QUIET = 4.0
 """First pauses of the backoff in which nothing is asked and nothing comes in until what was asked goes out: then no

@@ -66,4 +66,4 @@ def prune_store(
 
     with errors(debug):
         count = stores.prune_store(store, older_than=older_than, damaged=damaged, dry_run=dry_run)
-        print(f"{count:,} answers {'would be forgotten' if dry_run else 'forgotten'}")
+        print(f"answers {'that would be forgotten' if dry_run else 'forgotten'}: {count:,}")

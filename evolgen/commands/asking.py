@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from evolgen.answers import Unkept, output_digest
 from evolgen.asking import Role
 from evolgen.backends import Teacher
 from evolgen.backends.teachers import Teachers
@@ -19,7 +20,7 @@ from evolgen.errors import UsageError
 from evolgen.events import Fetching, Notice
 from evolgen.pauses import Backoff
 from evolgen.prices import Prices
-from evolgen.store import Store, Unkept, output_digest
+from evolgen.store import Store
 
 BATCH_SHARE = 0.5
 """What an answer costs in a batch, as a share of its price."""

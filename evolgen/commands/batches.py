@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from evolgen.answers import Batch
 from evolgen.backends.batch_api import BatchApi, BatchState
 from evolgen.backends.connection import Connection
 from evolgen.config import Endpoint
 from evolgen.config.address import Address
 from evolgen.config.environment import address_of, api_key
 from evolgen.errors import Denied, TeacherError, UsageError
-from evolgen.store import Batch, Store
+from evolgen.store import Store
 
 T = TypeVar("T")
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from evolgen.answers import output_digest
 from evolgen.asking import read_vector
 from evolgen.config import Endpoint
 from evolgen.config.values import duration
 from evolgen.engine.kept import read_answer
 from evolgen.errors import UsageError
-from evolgen.store import Store, output_digest
+from evolgen.store import Store
 
 STORE: Path = Endpoint.model_fields["store"].default
 

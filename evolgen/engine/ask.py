@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from evolgen.answers import Answers
 from evolgen.asking import Answer, Request, Role
 from evolgen.backends import Backend, Response, Teacher
 from evolgen.engine.budget import Budget, Reservation, Spending, Spent
@@ -34,7 +35,6 @@ from evolgen.errors import (
 )
 from evolgen.events import Asked, Failed, Notice, Observer, Replayed, StopRequested, Stored
 from evolgen.pauses import Backoff
-from evolgen.store import Answers
 from evolgen.usage import read_usage
 
 R = TypeVar("R")
@@ -72,7 +72,7 @@ class Asker:
         sharing: Sharing | None = None,
         timeout: float = 120.0,
     ) -> None:
-        """`output` stands for the output that is paid for, see `store.output_digest`.
+        """`output` stands for the output that is paid for, see `answers.output_digest`.
 
         What another run is asking is waited for as long as `timeout`, where there is a `sharing` of the store.
         """

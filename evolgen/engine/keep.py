@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from evolgen.store import GROUP, Answers, Entry, Stored
+from evolgen.answers import Answers, Entry, Stored
+from evolgen.store import GROUP
 
 
 class GroupCommit:

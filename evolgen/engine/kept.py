@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from evolgen.answers import Answers, Entry, Payment
 from evolgen.asking import Answer
 from evolgen.engine.budget import Spent
 from evolgen.engine.keep import GroupCommit
-from evolgen.store import Answers, Entry, Payment
 
 R = TypeVar("R")
 
@@ -20,7 +20,7 @@ class Damaged(ValueError):
 
 
 class KeptAnswers:
-    """The store as a run sees it; `output` stands for what it pays for, see `store.output_digest`.
+    """The store as a run sees it; `output` stands for what it pays for, see `answers.output_digest`.
 
     `spent` are the tokens and dollars that earlier runs paid for that.
     """

@@ -65,8 +65,9 @@ def throughput() -> None:
 
 def store() -> None:
     """Group commits, against one commit an answer on the same disk."""
+    from evolgen.answers import Entry
     from evolgen.engine.keep import GroupCommit
-    from evolgen.store import Entry, Store
+    from evolgen.store import Store
 
     answer = json.dumps({"choices": [{"message": {"content": "x" * 1500}}]})
 

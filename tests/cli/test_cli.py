@@ -418,9 +418,9 @@ def test_a_store_says_what_it_holds_and_forgets() -> None:
     assert told["oldest"].startswith("1970")
     assert told["output_tokens"] > 0
     assert "3 answers, 0 of them embeddings, 1 damaged" in evolgen("store", "info").stdout
-    assert evolgen("store", "prune", "--damaged", "--dry-run").stdout == "1 answers would be forgotten\n"
-    assert evolgen("store", "prune", "--damaged").stdout == "1 answers forgotten\n"
-    assert evolgen("store", "prune", "--older-than", "90d").stdout == "1 answers forgotten\n"
+    assert evolgen("store", "prune", "--damaged", "--dry-run").stdout == "answers that would be forgotten: 1\n"
+    assert evolgen("store", "prune", "--damaged").stdout == "answers forgotten: 1\n"
+    assert evolgen("store", "prune", "--older-than", "90d").stdout == "answers forgotten: 1\n"
     assert json.loads(evolgen("store", "info", "--json").stdout)["answers"] == 1
     for wrong in (("prune",), ("prune", "--older-than", "soon"), ("info", "--store", "gone")):
         assert evolgen("store", *wrong).returncode == 2

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 import evolgen
+from evolgen.answers import Batch
 from evolgen.engine.run import Run
 from evolgen.events import Event, Notice
 from evolgen.pauses import Backoff
 from evolgen.report.summary import Summary
-from evolgen.store import Batch, Store
+from evolgen.store import Store
 from tests import program
 from tests.batches import BatchTeacher, Line, answered, expired, failed
 from tests.conftest import rows

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evolgen.answers import Entry, Stored
 from evolgen.asking import Request
 from evolgen.backends import Embeddings, Limits, Response, Teacher
 from evolgen.backends.scripted import response
@@ -27,7 +28,7 @@ from evolgen.errors import (
 from evolgen.events import Event, Failed, Notice, StopRequested
 from evolgen.pauses import Backoff
 from evolgen.report.tally import Tally
-from evolgen.store import Entry, Store, Stored
+from evolgen.store import Store
 
 pytestmark = pytest.mark.anyio
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from evolgen.answers import Stored
 from evolgen.asking import EmbeddingRequest, Request, read_vector
 from evolgen.backends import Limits
 from evolgen.backends import Teacher as Way
@@ -28,7 +29,7 @@ from evolgen.errors import BudgetReached, Denied, NotStored, Refused, Stopped, S
 from evolgen.events import Asked, Event, Failed, StopRequested
 from evolgen.pauses import Backoff
 from evolgen.report.tally import Tally
-from evolgen.store import Store, Stored
+from evolgen.store import Store
 from tests.teacher import Body, Teacher, embeddings, refusal, vector_of
 
 pytestmark = pytest.mark.anyio
