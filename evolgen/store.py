@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -63,10 +64,14 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_create, _add_batches,
 
 
 class Store:
-    """A store in a file, which is made if it isn't there. Raises StoreError in one sentence, never sqlite3's own."""
+    """A store in a file, which is made if it isn't there. Raises StoreError in one sentence, never sqlite3's own.
+
+    Any thread may write.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._writing = threading.Lock()  # one thread stores answers, another notes batches
         self._place = path.absolute()  # whatever folder the program goes to meanwhile
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +91,7 @@ class Store:
     def put(self, group: Sequence[Entry]) -> list[Stored]:
         """Keep answers in one transaction; returns once they are on disk.
 
-        Of two answers to one question the first stays. Takes at most `GROUP`; one thread at a time may call.
+        Of two answers to one question the first stays. Takes at most `GROUP`.
         """
         now = time.time()
         # One statement is one transaction, and one passage out of Python and back: with several, this thread would
@@ -94,16 +99,17 @@ class Store:
         values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(group))
         fields = [field for key, answer, paid, _ in group for field in (key, answer, now, *paid)]
         try:
-            for key, answer, paid, damaged in group:
-                if damaged is not None:
-                    self._replace(key, damaged, (answer, now, *paid))
-            inserted = self._writer.execute(f"INSERT OR IGNORE INTO answers VALUES {values}", fields).rowcount
-            fresh = inserted == len(group)
-            self._check_place()
-            return [
-                (None if fresh else self._select(self._writer, each.key)) or Stored(each.answer, now, each.paid.usd)
-                for each in group
-            ]
+            with self._writing:
+                for key, answer, paid, damaged in group:
+                    if damaged is not None:
+                        self._replace(key, damaged, (answer, now, *paid))
+                inserted = self._writer.execute(f"INSERT OR IGNORE INTO answers VALUES {values}", fields).rowcount
+                fresh = inserted == len(group)
+                self._check_place()
+                return [
+                    (None if fresh else self._select(self._writer, each.key)) or Stored(each.answer, now, each.paid.usd)
+                    for each in group
+                ]
         except sqlite3.Error as error:
             raise self._failure("can't be written", error) from error
 
@@ -133,11 +139,14 @@ class Store:
     def remove(self, keys: Iterable[bytes]) -> int:
         """Forget answers, and give their room back; returns how many there were."""
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            removed = sum(self._writer.execute("DELETE FROM answers WHERE key = ?", (key,)).rowcount for key in keys)
-            self._writer.execute("COMMIT")
-            if removed:
-                self._writer.execute("VACUUM")
+            with self._writing:
+                self._writer.execute("BEGIN IMMEDIATE")
+                removed = sum(
+                    self._writer.execute("DELETE FROM answers WHERE key = ?", (key,)).rowcount for key in keys
+                )
+                self._writer.execute("COMMIT")
+                if removed:
+                    self._writer.execute("VACUUM")
         except sqlite3.Error as error:
             raise self._failure("can't be written", error) from error
         return removed
@@ -172,8 +181,9 @@ class Store:
 
     def _change(self, statement: str, *values: object) -> None:
         try:
-            self._writer.execute(statement, values)
-            self._check_place()
+            with self._writing:
+                self._writer.execute(statement, values)
+                self._check_place()
         except sqlite3.Error as error:
             raise self._failure("can't be written", error) from error
 

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def test_the_first_answer_stays_and_both_writers_get_it(tmp_path: Path) -> None:
     assert one.get(b"o" * 32) is not None
     one.close()
     two.close()
+
+
+def test_two_threads_write_to_a_store(tmp_path: Path) -> None:
+    """Of each answer its writer hears what the store holds, whatever another thread writes meanwhile."""
+    store = Store(tmp_path / "s")
+
+    def write(thread: int) -> list[str]:
+        heard = []
+        for number in range(100):
+            keys = [(number * 3 + more).to_bytes(32) for more in range(1 + thread)]
+            heard += [stored.answer for stored in store.put([Entry(key, f'"{thread}"') for key in keys])]
+            store.begin_batch(Batch(f"{thread} {number}", None, "e", "m", "{}", (KEY,), 1.0))
+            assert heard[-len(keys) :] == [kept.answer for key in keys if (kept := store.get(key))]
+            store.end_batch(f"{thread} {number}")
+        return heard
+
+    with ThreadPoolExecutor(3) as threads:
+        assert [len(heard) for heard in threads.map(write, range(3))] == [100, 200, 300]
+    assert store.batches() == []
+    store.close()
 
 
 def test_two_processes_share_a_store(tmp_path: Path) -> None:
