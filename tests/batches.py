@@ -37,7 +37,8 @@ def expired() -> Line:
 class BatchTeacher(Teacher):
     """`line(body, times)` says what becomes of a question that was sent so many times (None: its file has no word on
     it), `trouble(method, path, number)` what happens to a call about batches: "before" and "after" drop the connection
-    before and after the work is done, a number is an error status. `refuse(questions, open)` may give the (code,
+    before and after the work is done, a number is an error status, bytes are what it is answered. `words` are the
+    endpoint's own for those of OpenAI by which a batch stands. `refuse(questions, open)` may give the (code,
     message) with which a batch fails as a whole; `open` are the questions in other batches that are not over. The first
     calls for a batch's state are answered with `rubbish`, and `extra` lines stand in each output file.
     """
@@ -46,7 +47,8 @@ class BatchTeacher(Teacher):
         super().__init__()
         self.delay = delay
         self.line: Callable[[Line, int], Line | None] = lambda body, times: answered(body)
-        self.trouble: Callable[[str, str, int], str | int | None] = lambda method, path, number: None
+        self.words: dict[str, str] = {}
+        self.trouble: Callable[[str, str, int], str | int | bytes | None] = lambda method, path, number: None
         self.refuse: Callable[[int, int], tuple[str, str] | None] = lambda questions, open: None
         self.rubbish: list[bytes] = []
         self.extra: list[bytes] = []
@@ -72,6 +74,8 @@ class BatchTeacher(Teacher):
             trouble = self.trouble(request.method, request.path, self._numbers)
             if isinstance(trouble, int):
                 return web.json_response({"error": {"message": "trouble"}}, status=trouble)
+            if isinstance(trouble, bytes):
+                return web.Response(body=trouble, content_type="application/json")
             response: web.StreamResponse = web.Response() if trouble == "before" else await handler(request)
             if trouble in ("before", "after") and request.transport is not None:
                 request.transport.close()
@@ -124,7 +128,8 @@ class BatchTeacher(Teacher):
         for line in lines if batch["status"] == "in_progress" else lines[: len(lines) // 2]:
             outcome = self.line(line["body"], self.sent[line["custom_id"]])
             if outcome is not None:
-                fine = outcome["error"] is None and outcome["response"]["status_code"] == 200
+                response = outcome["response"]
+                fine = not outcome["error"] and not (isinstance(response, dict) and response["status_code"] != 200)
                 (output if fine else errors).append({"custom_id": line["custom_id"]} | outcome)
         for name, rows in (("output_file_id", output), ("error_file_id", errors)):
             if rows:
@@ -132,7 +137,7 @@ class BatchTeacher(Teacher):
                 lines_of = [*self.extra, *(json.dumps(row).encode() for row in rows)]
                 self.files[batch[name]] = b"".join(line + b"\n" for line in lines_of)
         batch["request_counts"] |= {"completed": len(output), "failed": len(errors)}
-        ending = any(row["error"] is not None for row in errors)
+        ending = any(row["error"] == expired()["error"] for row in errors)
         batch["status"] = {"cancelling": "cancelled"}.get(batch["status"], "expired" if ending else "completed")
 
     async def _get(self, request: web.Request) -> web.Response:
@@ -141,7 +146,7 @@ class BatchTeacher(Teacher):
         batch = self.batches.get(request.match_info["id"])
         if batch is None:
             return web.json_response({"error": {"message": "no such batch"}}, status=404)
-        return web.json_response(batch)
+        return web.json_response(batch | {"status": self.words.get(batch["status"], batch["status"])})
 
     async def _list(self, request: web.Request) -> web.Response:
         ids = list(self.batches)[::-1]  # the newest first, two a page: most lists have several

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from evolgen.answers import KEY
+from evolgen.backends.batch_state import BatchState, read_state, table
 from evolgen.backends.connection import Connection
-from evolgen.backends.failures import status_error
-from evolgen.errors import Denied, TeacherError, Unanswered
+from evolgen.errors import GO_ON, Denied, Unanswered, Unreachable
+from evolgen.pauses import Backoff, duration
 
 if TYPE_CHECKING:
     import openai
+    from openai.resources.batches import AsyncBatchesWithRawResponse
 
-REQUESTS = 50_000
-"""Questions in one batch at the most."""
-
-BYTES = 200_000_000
-"""Bytes of one batch's file at the most."""
+T = TypeVar("T")
 
 TOKEN = "evolgen"
 """The name under which our token goes along with a batch, in its metadata."""
@@ -28,85 +26,47 @@ MOVING = 3600.0
 """Seconds that a file may take on its way."""
 
 
-@dataclass(frozen=True)
-class BatchState:
-    """What the endpoint says of a batch; `code` and `problem` tell why it failed as a whole.
+class BatchApi:
+    """Files and batches over one connection; every method raises TeacherError as a question would.
 
-    Beside the endpoint's own words `status` is "gone" where it knows the batch no more.
+    With a `backoff` a call that fails for now is made again, for a batch lives for a day and a connection doesn't;
+    Unreachable is raised after `give_up` seconds of that.
     """
 
-    id: str
-    status: str
-    completed: int
-    failed: int
-    total: int
-    files: tuple[str, ...]
-    code: str
-    problem: str
-
-    @property
-    def over(self) -> bool:
-        return self.status in ("completed", "failed", "expired", "cancelled", "gone")
-
-
-class BatchApi:
-    """Files and batches over one connection; every method raises TeacherError as a question would."""
-
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, backoff: Backoff | None = None, give_up: float = 0.0) -> None:
         self._connection = connection
+        self._backoff = backoff
+        self._give_up = give_up
 
-    async def upload(self, lines: IO[bytes]) -> str:
-        """Send a file of questions; returns its name there."""
+    async def begin(self, lines: IO[bytes], path: str, token: str) -> BatchState:
+        """Send a file of questions and begin a batch of them, once.
 
-        async def send(client: openai.AsyncOpenAI) -> object:
-            lines.seek(0)
-            return await client.files.create(file=("evolgen.jsonl", lines), purpose="batch", timeout=MOVING)
+        After a failed call the batch is looked up by our token, for it may have begun all the same.
+        """
+        file = await self._insist(lambda: self._upload(lines))
+        endpoint: Any = f"/v1{path}"
+        tried = False
 
-        name = getattr(await self._connection.call(send, MOVING), "id", None)
-        if not isinstance(name, str):
-            raise Unanswered("malformed", "the endpoint gave an uploaded file no name")
-        return name
+        async def create() -> BatchState:
+            nonlocal tried
+            if tried and (found := await self._listed(token)) is not None:
+                return found
+            tried = True
+            return await self._state(
+                lambda batches: batches.create(
+                    input_file_id=file, endpoint=endpoint, completion_window="24h", metadata={TOKEN: token}
+                )
+            )
 
-    async def create(self, file: str, path: str, token: str) -> BatchState:
-        """Begin a batch of the questions in a file; if this fails it may have begun all the same, see `find`."""
-        body = {"input_file_id": file, "endpoint": f"/v1{path}", "completion_window": "24h", "metadata": {TOKEN: token}}
-        return _state(await self._connection.post("/batches", body))
+        return await self._insist(create)
 
-    async def get(self, id: str) -> BatchState | None:
-        """How a batch stands; None where the endpoint knows none of that name."""
-        import openai
-
-        async def get(client: openai.AsyncOpenAI) -> object:
-            try:
-                return await client.get(f"/batches/{id}", cast_to=object)
-            except openai.NotFoundError:
-                return None
-
-        told = await self._connection.call(get)
-        return None if told is None else _state(told)
-
-    async def find(self, token: str) -> BatchState | None:
-        """The batch that our token went along with, if there is one."""
-        query: dict[str, object] = {"limit": 100}
-
-        async def get(client: openai.AsyncOpenAI) -> object:
-            return await client.get("/batches", cast_to=object, options={"params": query})
-
-        while True:
-            page = await self._connection.call(get)
-            entries = page.get("data") if isinstance(page, dict) else None
-            if not isinstance(page, dict) or not isinstance(entries, list):
-                raise Unanswered("malformed", "the endpoint's list of batches can't be read")
-            for entry in entries:
-                if _table(_table(entry).get("metadata")).get(TOKEN) == token:
-                    return _state(entry)
-            if not page.get("has_more") or not entries:
-                return None
-            query["after"] = _table(entries[-1]).get("id")
+    async def find(self, id: str | None, token: str) -> BatchState | None:
+        """A batch by its name, or by our token where that isn't known; None where the endpoint has none."""
+        return await self._insist(lambda: self._listed(token) if id is None else self._get(id))
 
     async def cancel(self, id: str) -> BatchState:
         """Have a batch end early; what it has answered by then can still be had."""
-        return _state(await self._connection.post(f"/batches/{id}/cancel", {}))
+        return await self._state(lambda batches: batches.cancel(id))
 
     async def download(self, file: str, into: IO[bytes]) -> None:
         """Fetch a file; `into` holds it, and nothing else, afterwards."""
@@ -119,77 +79,75 @@ class BatchApi:
                     into.write(piece)
             into.seek(0)
 
-        await self._connection.call(fetch, MOVING)
+        await self._insist(lambda: self._connection.call(fetch, MOVING))
 
+    async def _upload(self, lines: IO[bytes]) -> str:
+        lines.seek(0)
+        said = await self._told(
+            lambda client: client.files.with_raw_response.create(
+                file=("evolgen.jsonl", lines), purpose="batch", timeout=MOVING
+            ),
+            MOVING,
+        )
+        name = table(said).get("id")
+        if not isinstance(name, str) or not name:
+            raise Unanswered("malformed", "the endpoint gave an uploaded file no name")
+        return name
 
-def _state(told: object) -> BatchState:
-    if not isinstance(told, dict) or not isinstance(told.get("id"), str) or not isinstance(told.get("status"), str):
-        raise Unanswered("malformed", f"the endpoint's word on a batch can't be read: {str(told)[:100]!r}")
-    counts = _table(told.get("request_counts"))
-    errors = _table(told.get("errors")).get("data")
-    error = _table(errors[0]) if isinstance(errors, list) and errors else {}
-    return BatchState(
-        id=told["id"],
-        status=told["status"],
-        **{name: _number(counts.get(name)) for name in ("completed", "failed", "total")},
-        files=tuple(file for file in (told.get("output_file_id"), told.get("error_file_id")) if isinstance(file, str)),
-        code=str(error.get("code") or ""),
-        problem=str(error.get("message") or "")[:200],
-    )
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def question_line(key: bytes, path: str, body: Mapping[str, Any]) -> bytes:
-    """One question of a batch; its key is its name there."""
-    line = {"custom_id": key.hex(), "method": "POST", "url": f"/v1{path}", "body": body}
-    return json.dumps(line).encode() + b"\n"
-
-
-def read_lines(file: IO[bytes]) -> Iterator[tuple[bytes, object]]:
-    """The outcomes in a batch's output or error file: key and response body, or the TeacherError it stands for.
-
-    Lines that are not ours, or not whole, are passed over: their questions will be missing.
-    """
-    for text in file:
+    async def _get(self, id: str) -> BatchState | None:
         try:
-            line = json.loads(text)
-            key = bytes.fromhex(line["custom_id"])
-        except (ValueError, TypeError, KeyError):
-            continue
-        if len(key) == KEY:
-            yield key, _outcome(line)
+            return await self._state(lambda batches: batches.retrieve(id))
+        except Denied as error:
+            if error.status != 404:
+                raise
+            return None
 
+    async def _listed(self, token: str) -> BatchState | None:
+        """The batch that our token went along with, if there is one."""
+        seen: list[str] = []
+        while True:
+            page = table(await self._page({"after": seen[-1]} if seen else {}))
+            entries = page.get("data")
+            if not isinstance(entries, list):
+                raise Unanswered("malformed", "the endpoint's list of batches can't be read")
+            for entry in entries:
+                if table(table(entry).get("metadata")).get(TOKEN) == token:
+                    return read_state(entry)
+            last = table(entries[-1]).get("id") if entries and page.get("has_more") else None
+            if not isinstance(last, str) or last in seen:
+                return None
+            seen.append(last)
 
-def _outcome(line: Mapping[str, Any]) -> object:
-    response, error = line.get("response"), line.get("error")
-    status = response.get("status_code") if isinstance(response, dict) else None
-    body = response.get("body") if isinstance(response, dict) else None
-    if status == 200 and not error:
-        return body
-    if isinstance(status, int) and status >= 400:
-        return _line_error(status, body)
-    told = error if isinstance(error, dict) else {}
-    code = str(told.get("code") or "failed").removeprefix("batch_")
-    return Unanswered(f"batch_{code}", f"its batch left it unanswered: {told.get('message') or code}")
+    async def _page(self, after: dict[str, Any]) -> object:
+        return await self._told(lambda client: client.batches.with_raw_response.list(limit=100, **after))
 
+    async def _state(self, call: Callable[[AsyncBatchesWithRawResponse], Awaitable[Any]]) -> BatchState:
+        return read_state(await self._told(lambda client: call(client.batches.with_raw_response)))
 
-def _line_error(status: int, body: object) -> TeacherError:
-    """What the same status would have meant for a question that was asked directly."""
-    import httpx2
-    import openai
+    async def _told(self, call: Callable[[openai.AsyncOpenAI], Awaitable[Any]], timeout: float | None = None) -> object:
+        """What the endpoint says to a call, as it stands.
 
-    told = body.get("error", body) if isinstance(body, dict) else body
-    message = str(told.get("message") if isinstance(told, dict) else told)[:200]
-    response = httpx2.Response(status, request=httpx2.Request("POST", "https://batch"))
-    error = status_error(openai.APIStatusError(message, response=response, body=told))
-    if isinstance(error, Unanswered) or (isinstance(error, Denied) and error.rule != "quota"):
-        # a limit that a batch met is none of the direct calls', and a key that serves the other lines is no wrong one
-        return Unanswered("batch_failed", f"its batch left it unanswered: {error}")
-    return error
+        The client's models would take nearly anything, but not its lists: of a page that is none they make an
+        AttributeError or, worse, an empty list.
+        """
+
+        async def send(client: openai.AsyncOpenAI) -> object:
+            said: object = (await call(client)).http_response.json()
+            return said
+
+        return await self._connection.call(send, timeout)
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        began = time.monotonic()
+        for attempt in itertools.count(1):
+            try:
+                return await call()
+            except Unanswered as error:
+                if self._backoff is None:
+                    raise
+                if time.monotonic() - began > self._give_up:
+                    raise Unreachable(
+                        f"the endpoint's batches could not be reached for {duration(self._give_up)} ({error}); {GO_ON}"
+                    ) from error
+                await asyncio.sleep(self._backoff.pause(attempt, error.retry_after))
+        raise AssertionError("attempts are counted for ever")

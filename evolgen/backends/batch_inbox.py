@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import IO
 
-from evolgen.answers import Entry
-from evolgen.asking import Request
+from evolgen.answers import Batch, Entry
+from evolgen.asking import Answer, Request
 from evolgen.backends import Response
-from evolgen.backends.openai_http import checked
+from evolgen.backends.batch_lines import read_lines
 from evolgen.errors import Interrupted, TeacherError
-from evolgen.store import Store
+from evolgen.store import GROUP, Store
+
+LOOK_EVERY = 0.005
+"""Seconds between looks at whether an answer is stored."""
 
 
 class Inbox:
@@ -27,6 +31,7 @@ class Inbox:
         self.moves = 0
         self.moved = asyncio.Event()
         self._store = store
+        self._told: set[bytes] = set()
         self._waiting: dict[bytes, tuple[Request, asyncio.Future[Response]]] = {}
 
     def wait_for(self, key: bytes, request: Request) -> asyncio.Future[Response]:
@@ -47,34 +52,61 @@ class Inbox:
         self.sent.difference_update(keys)
         self._to_be_sent([key for key in keys if key in self._waiting])
 
-    async def receive(self, outcomes: Sequence[tuple[bytes, object]], form: dict[str, Any]) -> int:
-        """Store the answers among some outcomes and tell whoever waits; returns how many answers there were."""
-        answers: dict[bytes, Response] = {}
-        errors: dict[bytes, TeacherError] = {}
-        for key, outcome in outcomes:
-            try:
-                if isinstance(outcome, TeacherError):
-                    raise outcome
-                answers[key] = checked(outcome) | {"form": form}
-            except TeacherError as error:
-                errors[key] = error
-        if answers:
-            await asyncio.to_thread(
-                self._store.put, [Entry(key, json.dumps(answer)) for key, answer in answers.items()]
-            )
-        for key, answer in answers.items():
-            if (future := self._waiter(key)) is not None:
-                future.set_result(answer)
-        for key, failure in errors.items():
-            if (future := self._waiter(key)) is not None:
-                future.set_exception(failure)
+    def stored(self, key: bytes) -> Response | None:
+        """The answer that the store holds; None for one that is damaged, too."""
+        stored = self._store.get(key)
+        try:
+            response: Response | None = stored and json.loads(stored.answer)
+            if response is not None:
+                Answer.read(key, "", response)
+        except (ValueError, TypeError, RecursionError):
+            return None
+        return response
+
+    @property
+    def settled(self) -> bool:
+        """Whether all answers that came are on disk: whoever is told one stores it, with what was paid for it."""
+        self._told = {key for key in self._told if self._store.get(key) is None}
+        return not self._told
+
+    async def settle(self) -> None:
+        """Wait until `settled`."""
+        while not self.settled:  # noqa: ASYNC110 - whoever stores them knows nothing of batches
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def take_in(self, file: IO[bytes], batch: Batch) -> int:
+        """Receive the outcomes in a batch's output or error file; returns how many answers there were."""
+        answered = 0
+        keys, form = set(batch.keys), {"form": json.loads(batch.form)}
+        lines = ((key, outcome) for key, outcome in read_lines(file, form) if key in keys)
+        while group := list(itertools.islice(lines, GROUP)):
+            answered += await self.receive(group)
+        return answered
+
+    async def receive(self, outcomes: Sequence[tuple[bytes, Response | TeacherError]]) -> int:
+        """Tell whoever waits what came, and store what nobody waits for; returns how many answers there were."""
+        await self.settle()  # so that no more is on its way at once
+        answers = {key: outcome for key, outcome in outcomes if not isinstance(outcome, TeacherError)}
+        if unasked := [Entry(key, json.dumps(answer)) for key, answer in answers.items() if not self._waiter(key)]:
+            await asyncio.to_thread(self._store.put, unasked)
+        for key, outcome in (dict(outcomes) | answers).items():
+            self.sent.discard(key)
+            future = self._waiter(key)
+            self._waiting.pop(key, None)
+            if future is None:
+                continue
+            if isinstance(outcome, TeacherError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+                self._told.add(key)
         self.moves += 1
         return len(answers)
 
     def close(self, error: BaseException) -> None:
         """Tell the first of those that wait what happened, and the others that it is over."""
-        for _, future in self._waiting.values():
-            if not future.done():
+        for key in list(self._waiting):
+            if (future := self._waiter(key)) is not None:
                 future.set_exception(error)
                 error = Interrupted("the run is stopping")
         self._waiting.clear()
@@ -85,7 +117,6 @@ class Inbox:
         self.moved.set()
 
     def _waiter(self, key: bytes) -> asyncio.Future[Response] | None:
-        """Who waits for a question whose outcome is here."""
-        self.sent.discard(key)
-        _, future = self._waiting.pop(key, (None, None))
+        """Who waits for an answer."""
+        _, future = self._waiting.get(key, (None, None))
         return None if future is None or future.done() else future

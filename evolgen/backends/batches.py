@@ -12,28 +12,25 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any
 
 from evolgen.answers import Batch
 from evolgen.asking import Request
 from evolgen.backends import Embeddings, Identity, Response
-from evolgen.backends.batch_api import BYTES, REQUESTS, BatchApi, BatchState, question_line, read_lines
-from evolgen.backends.batch_calls import BatchCalls
+from evolgen.backends.batch_api import BatchApi
 from evolgen.backends.batch_inbox import Inbox
+from evolgen.backends.batch_lines import question_line
+from evolgen.backends.batch_state import GONE, BatchState
 from evolgen.backends.openai_http import OpenAIBackend, parts_of
-from evolgen.errors import (
-    GO_ON,
-    Denied,
-    Interrupted,
-    Refused,
-    Stopped,
-    StoreError,
-    Unanswered,
-    Unreachable,
-)
+from evolgen.errors import GO_ON, Denied, Interrupted, Refused, Stopped, StoreError, Unanswered, Unreachable
 from evolgen.pauses import Backoff, duration
-from evolgen.store import GROUP, Store
+from evolgen.store import Store
+
+REQUESTS = 50_000
+"""Questions in one batch at the most."""
+
+BYTES = 200_000_000
+"""Bytes of one batch's file at the most."""
 
 QUIET = 4.0
 """First pauses of the backoff in which nothing is asked and nothing comes in until what was asked goes out: then no
@@ -43,13 +40,8 @@ LEASE = 20.0
 """Seconds for which a batch belongs to whoever sends it; it is renewed as long as that goes on."""
 
 RENEWED_EVERY = 5.0
-
 FULL = ("token_limit_exceeded", "request_limit_exceeded")
 """Codes that say that an endpoint has more waiting than it takes."""
-
-
-GONE = ""
-"""The name of a batch that another run has done with."""
 
 
 class BatchBackend:
@@ -58,14 +50,13 @@ class BatchBackend:
     The first question of each kind (which parameters it has) goes out directly: it shows that key, model and
     parameters are right, and which of them the endpoint refuses, before thousands wait for a day to be told so.
 
-    A batch is noted in the store before it is sent, with a token that goes along. So whoever runs next finds it,
-    whenever this program ends: it is never paid twice. Answers are stored as they come, asked for or not.
+    A batch is noted in the store before it is sent, with a token that goes along, until its answers are stored, asked
+    for or not. So whoever runs next finds it, whenever this program ends: it is never paid twice.
     """
 
     def __init__(
         self,
         direct: OpenAIBackend,
-        store: Path,
         *,
         model: str,
         identity: Identity,
@@ -74,33 +65,40 @@ class BatchBackend:
         tell: Callable[[str], None],
     ) -> None:
         self._direct = direct
-        self._calls = BatchCalls(BatchApi(direct.connection), backoff, give_up)
-        self._path = store
+        self._api = BatchApi(direct.connection, backoff, give_up)
         self._model = model
         self._identity = identity
         self._give_up = give_up
         self._backoff = backoff
         self._tell = tell
         self._endpoint = str(direct.connection.address)
-        self._store: Store | None = None
-        self._inbox: Inbox | None = None
+        self._store: Store
+        self._inbox: Inbox
+        self._working = False
         self._trying: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tried: set[tuple[str, ...]] = set()
         self._under_way: dict[str, Batch] = {}
+        self._arrived: list[Batch] = []
         self._landed = asyncio.Event()
         self._most = REQUESTS
         self._full_since: float | None = None
         self._refusals = 0
+        self._strange: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: BaseException | None = None
 
+    def connect(self, store: Store) -> None:
+        """Say where batches are noted and answers kept, before anything is asked: in the store of the run."""
+        self._store = store
+        self._inbox = Inbox(store)
+
     async def complete(self, model: str, request: Request) -> Response:
         """The answer to a question, some hours later; raises as a direct call would, and Stopped after `leave`."""
+        self._work()
         key = request.key(self._identity)
-        store, inbox = self._opened()
-        if (stored := store.get(key)) is not None:  # it came with a batch of an earlier run, just now
-            return dict(json.loads(stored.answer))
-        if key not in inbox.sent:
+        if (stored := self._inbox.stored(key)) is not None:  # it came with a batch of an earlier run, just now
+            return stored
+        if key not in self._inbox.sent:
             kind = tuple(parts_of(request))
             async with self._trying[kind]:
                 if self._ended is None and kind not in self._tried:
@@ -109,7 +107,7 @@ class BatchBackend:
                     return response
         if self._ended is not None:
             raise self._ended
-        return await inbox.wait_for(key, request)
+        return await self._inbox.wait_for(key, request)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         return await self._direct.embed(model, texts)
@@ -119,22 +117,22 @@ class BatchBackend:
         self._end(Interrupted("the run is stopping"))
 
     async def close(self) -> None:
+        with contextlib.suppress(StoreError):
+            if self._arrived and self._inbox.settled:
+                self._settle()
         self._end(Interrupted("the run is over"))
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._store is not None:
-            self._store.close()
 
-    def _opened(self) -> tuple[Store, Inbox]:
-        """Store and inbox; when they are first needed, the batches of earlier runs are taken up and the work begins."""
-        if self._store is None or self._inbox is None:
-            self._store = Store(self._path)
-            self._inbox = Inbox(self._store)
-            for batch in self._store.batches():
-                if (batch.endpoint, batch.model) == (self._endpoint, self._model):
-                    self._take(batch)
-                    self._begin(self._adopt(batch))
-            self._begin(self._collect())
-        return self._store, self._inbox
+    def _work(self) -> None:
+        """Begin, with the first question: the batches of earlier runs are taken up."""
+        if self._working:
+            return
+        self._working = True
+        for batch in self._store.batches():
+            if (batch.endpoint, batch.model) == (self._endpoint, self._model):
+                self._take(batch)
+                self._begin(self._adopt(batch))
+        self._begin(self._collect())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on beside the lineages; what it fails with ends it all."""
@@ -162,42 +160,52 @@ class BatchBackend:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        if self._inbox is not None:
+        if self._working:
             self._inbox.close(error)
 
     def _take(self, batch: Batch) -> None:
         self._under_way[batch.token] = batch
-        self._opened()[1].sent.update(batch.keys)
+        self._inbox.sent.update(batch.keys)
 
-    def _done_with(self, batch: Batch) -> Inbox:
+    def _settle(self) -> None:
+        """Have done with the batches that arrived: their answers are on disk."""
+        while self._arrived:
+            self._done_with(self._arrived.pop())
+
+    def _done_with(self, batch: Batch) -> None:
         """All that there is of a batch has come."""
-        store, inbox = self._opened()
-        store.end_batch(batch.token)
+        self._store.end_batch(batch.token)
         del self._under_way[batch.token]
         self._landed.set()
-        return inbox
 
     async def _adopt(self, batch: Batch) -> None:
         """Wait for a batch of an earlier run, if it was sent at all."""
         sent = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
-        store, _ = self._opened()
         while batch.id is None and batch.leased > time.time():  # another run is just sending it
             await asyncio.sleep(self._backoff.pause(3, None))
-            known = {each.token: each for each in store.batches()}
-            batch = known.get(batch.token, replace(batch, id=GONE))
-        state = None if batch.id == GONE else await self._calls.find(batch.id, batch.token)
+            known = {each.token: each for each in self._store.batches()}
+            if batch.token not in known:  # ... and has done with it
+                self._drop(batch)
+                return
+            batch = known[batch.token]
+        state = await self._api.find(batch.id, batch.token)
         if state is None:
-            if batch.id not in (None, GONE):
+            if batch.id is not None:
                 self._tell(f"batch {batch.id}, sent {sent}, is unknown to the endpoint: its questions are asked anew")
-            self._done_with(batch).send_again(batch.keys)
+            self._drop(batch)
             return
-        store.name_batch(batch.token, state.id)
+        self._store.name_batch(batch.token, state.id)
         self._tell(f"batch {state.id}, sent {sent}: waiting for its {len(batch.keys):,} questions")
         await self._watch(batch, state, adopted=True)
 
+    def _drop(self, batch: Batch) -> None:
+        """Nothing comes of a batch: its questions go out anew."""
+        self._done_with(batch)
+        self._inbox.send_again(batch.keys)
+
     async def _collect(self) -> None:
         """Send what was asked, whenever nothing moves any more."""
-        _, inbox = self._opened()
+        inbox = self._inbox
         while True:
             await inbox.moved.wait()
             moves = None
@@ -219,30 +227,29 @@ class BatchBackend:
 
     async def _send(self) -> None:
         """Send as much of what was asked as one batch may hold."""
-        store, inbox = self._opened()
         with tempfile.TemporaryFile() as file:
-            keys, form = self._pack(inbox, file)
+            keys, form = self._pack(file)
             token, now = uuid.uuid4().hex, time.time()
             batch = Batch(token, None, self._endpoint, self._model, json.dumps(form), keys, now, now + LEASE)
-            store.begin_batch(batch)
+            self._store.begin_batch(batch)
             self._take(batch)
             try:
-                async with _renewed(store, token):
-                    state = await self._calls.begin(file, form["path"], token)
+                async with _renewed(self._store, token):
+                    state = await self._api.begin(file, form["path"], token)
             except (Denied, Refused) as error:
                 self._done_with(batch)
                 raise Denied("denied", f"the endpoint takes no batches ({error}); run it without --batch") from error
-        store.name_batch(batch.token, state.id)
+        self._store.name_batch(batch.token, state.id)
         self._tell(f"batch {state.id}: {_count(len(keys), 'question', 'questions')} sent")
         self._begin(self._watch(batch, state))
 
-    def _pack(self, inbox: Inbox, file: IO[bytes]) -> tuple[tuple[bytes, ...], dict[str, Any]]:
+    def _pack(self, file: IO[bytes]) -> tuple[tuple[bytes, ...], dict[str, Any]]:
         """Write the longest-waiting questions of one form into a file; returns their keys and the form."""
-        first: dict[str, Any] | None = None
+        first: dict[str, Any] = {}
         keys: list[bytes] = []
         left: list[bytes] = []
-        for key in inbox.unsent:
-            body, form = self._direct.written(self._model, inbox.request(key))
+        for key in self._inbox.unsent:
+            body, form = self._direct.written(self._model, self._inbox.request(key))
             first = first or form
             line = question_line(key, form["path"], body)
             if form == first and len(keys) < self._most and file.tell() + len(line) <= BYTES:
@@ -250,37 +257,57 @@ class BatchBackend:
                 keys.append(key)
             else:
                 left.append(key)
-        inbox.unsent = left
-        return tuple(keys), first or {}
+        self._inbox.unsent = left
+        return tuple(keys), first
 
     async def _watch(self, batch: Batch, state: BatchState, *, adopted: bool = False) -> None:
         """Wait until a batch is over and take what came of it."""
-        state = await self._calls.over(state)
+        state = await self._over(state)
         answered = 0
         for name in state.files:
-            answered += await self._take_in(name, json.loads(batch.form))
-        inbox = self._done_with(batch)
-        if state.status == "failed":
+            answered += await self._take_in(name, batch, adopted=adopted)
+        self._arrived.append(batch)
+        await self._inbox.settle()
+        self._settle()
+        if state.standing == "failed":
             self._failed(batch, state, adopted=adopted)
-            inbox.send_again(batch.keys)
+            self._inbox.send_again(batch.keys)
             return
         self._full_since, self._refusals = None, 0
         self._tell(f"batch {state.id}: {state.status}, {answered:,} of {len(batch.keys):,} questions answered")
-        if state.status == "cancelled" and not adopted:
+        if state.standing == "cancelled" and not adopted:
             raise Stopped(f"batch {state.id} was cancelled; {GO_ON}, which asks anew for what it left unanswered")
         lost = Unanswered("batch_lost", "its batch has no word on it")
-        await inbox.receive([(key, lost) for key in batch.keys if key in inbox.sent], {})
+        await self._inbox.receive([(key, lost) for key in batch.keys if key in self._inbox.sent])
 
-    async def _take_in(self, name: str, form: dict[str, Any]) -> int:
-        """Fetch a file of outcomes and take all of them; returns how many answers there were."""
-        answered = 0
-        _, inbox = self._opened()
+    async def _over(self, state: BatchState) -> BatchState:
+        """How a batch ended; waits until it has."""
+        for poll in itertools.count(1):
+            if state.known is None and state.status not in self._strange:
+                self._strange.add(state.status)
+                self._tell(
+                    f"batch {state.id}: evolgen doesn't know its status {state.status[:60]!r}, and waits until its "
+                    "counts say that all is done"
+                )
+            if state.over:
+                break
+            await asyncio.sleep(self._backoff.pause(poll, None))
+            state = await self._api.find(state.id, "") or replace(state, status=GONE)
+        return state
+
+    async def _take_in(self, name: str, batch: Batch, *, adopted: bool) -> int:
+        """Fetch a file of outcomes and take all of them; returns how many answers there were.
+
+        One that was there when the program ended may be gone by now.
+        """
         with tempfile.TemporaryFile() as file:
-            await self._calls.download(name, file)
-            lines = read_lines(file)
-            while group := list(itertools.islice(lines, GROUP)):
-                answered += await inbox.receive(group, form)
-        return answered
+            try:
+                await self._api.download(name, file)
+            except (Denied, Refused) as error:
+                if not adopted or error.status not in (404, 410):
+                    raise
+                self._tell(f"file {name} is unknown to the endpoint: what it answered is asked anew")
+            return await self._inbox.take_in(file, batch)
 
     def _failed(self, batch: Batch, state: BatchState, *, adopted: bool) -> None:
         """A batch failed as a whole: stop, unless the endpoint had too much waiting."""

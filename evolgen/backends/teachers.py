@@ -9,8 +9,7 @@ from pathlib import Path
 
 from evolgen.asking import Role
 from evolgen.backends import Backend, Limits, Teacher
-from evolgen.backends.batch_api import REQUESTS
-from evolgen.backends.batches import BatchBackend
+from evolgen.backends.batches import REQUESTS, BatchBackend
 from evolgen.backends.local import LocalBackend
 from evolgen.backends.openai_http import OpenAIBackend
 from evolgen.backends.script_digest import digest_of
@@ -23,6 +22,7 @@ from evolgen.runner import models, templates
 from evolgen.runner.cache import fingerprint, sha256
 from evolgen.runner.server import Serving, cores, slots_for, slots_of
 from evolgen.runner.wheel import Wheel
+from evolgen.store import Store
 
 REMOTE_CONCURRENCY = 32
 """Calls in flight at an endpoint unless `--concurrency` says otherwise."""
@@ -57,6 +57,7 @@ class Teachers:
         self._tell = tell
         self._endpoints: tuple[OpenAIBackend, ...] = ()
         self._made: dict[str, Teacher] = {}
+        self._in_batches: list[BatchBackend] = []
 
     @property
     def default(self) -> str:
@@ -80,6 +81,11 @@ class Teachers:
         """Who is asked in some roles: the default model where no other is named."""
         names: dict[Role, str | None] = {"answer": answer, "judge": judge}
         return {role: self.get(names.get(role) or self.default) for role in roles}
+
+    def connect(self, store: Store) -> None:
+        """Say where the batches of the teachers made so far are noted, before anything is asked."""
+        for backend in self._in_batches:
+            backend.connect(store)
 
     async def close(self) -> None:
         made = {backend for teacher in self._made.values() for backend in teacher.backends}
@@ -113,13 +119,13 @@ class Teachers:
         """The same teacher, asked in batches, as many questions at once as one of them holds."""
         backend = BatchBackend(
             self._endpoints[0],
-            self._settings.store.absolute(),
             model=teacher.wire_name,
             identity=teacher.identity,
             give_up=self._settings.give_up,
             backoff=backoff,
             tell=self._tell,
         )
+        self._in_batches.append(backend)
         limits = Limits(self._settings.concurrency or REQUESTS)
         return replace(teacher, backends=(backend,), limits=limits, in_batches=True)
 

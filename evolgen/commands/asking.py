@@ -55,6 +55,8 @@ def open_asker(
     """
     store = Store(config.store) if all(teacher.variant is not None for teacher in roles.values()) else Unkept()
     stack.callback(store.close)
+    if isinstance(store, Store):
+        teachers.connect(store)
     if not teachers.named:
         watch(Notice(f"no --model given: using {EMBEDDED_MODEL}, which is there to try the pipeline"))
     if not _batch(config) and (open := sum(len(each.keys) for each in store.batches())):

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from evolgen.answers import Batch
-from evolgen.backends.batch_api import BatchApi, BatchState
+from evolgen.backends.batch_api import BatchApi
+from evolgen.backends.batch_state import BatchState
 from evolgen.backends.connection import Connection
 from evolgen.config import Endpoint
 from evolgen.config.address import Address
 from evolgen.config.environment import address_of, api_key
 from evolgen.errors import Denied, TeacherError, UsageError
 from evolgen.store import Store
-
-T = TypeVar("T")
 
 STORE: Path = Endpoint.model_fields["store"].default
 KEY_VARIABLE: str = Endpoint.model_fields["api_key_env"].default
@@ -55,7 +53,7 @@ def list_batches(
     `base_url` is needed only where it carries a key. Raises UsageError where there is no such store.
     """
     given = _address(base_url)
-    return _awaited(_each(_batches(Path(store)), given, api_key_env, cancel=False))
+    return _standing(_batches(Path(store)), given, api_key_env, cancel=False)
 
 
 def cancel_batches(
@@ -72,20 +70,13 @@ def cancel_batches(
     """
     given = _address(base_url)
     batches = _batches(Path(store))
-    known = {batch.id for batch in batches}
     for id in ids:
-        if id not in known:
+        if all(batch.id != id for batch in batches):
             raise UsageError(
                 f"batch {id}: the store {store} doesn't wait for it; `evolgen batches list` says for which"
             )
     wanted = [batch for batch in batches if not ids or batch.id in ids]
-    return _awaited(_each(wanted, given, api_key_env, cancel=True))
-
-
-def _awaited(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, in a thread of its own: there may be an event loop here already (a notebook)."""
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(asyncio.run, work).result()
+    return _standing(wanted, given, api_key_env, cancel=True)
 
 
 def _address(base_url: str | None) -> Address | None:
@@ -99,15 +90,24 @@ def _batches(path: Path) -> list[Batch]:
         return store.batches()
 
 
-async def _each(batches: Sequence[Batch], given: Address | None, key: str, *, cancel: bool) -> list[BatchInfo]:
-    return list(await asyncio.gather(*(_one(batch, given, key, cancel=cancel) for batch in batches)))
+def _standing(batches: Sequence[Batch], given: Address | None, key: str, *, cancel: bool) -> list[BatchInfo]:
+    """How batches stand, once they are cancelled if that is wanted.
+
+    Found out in a thread of its own: there may be an event loop here already (a notebook).
+    """
+
+    async def all() -> list[BatchInfo]:
+        return list(await asyncio.gather(*(_one(batch, given, key, cancel=cancel) for batch in batches)))
+
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, all()).result()
 
 
 async def _one(batch: Batch, given: Address | None, key: str, *, cancel: bool) -> BatchInfo:
     state: BatchState | None = None
     try:
         async with _api(batch, given, key) as api:
-            state = await (api.find(batch.token) if batch.id is None else api.get(batch.id))
+            state = await api.find(batch.id, batch.token)
             if state is not None and cancel and not state.over:
                 state = await api.cancel(state.id)
         status = "unknown to the endpoint" if state is None else state.status

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import evolgen
-from evolgen.answers import Batch
+from evolgen.answers import Batch, Entry, Stored, output_digest
 from evolgen.engine.run import Run
+from evolgen.errors import StoreError
 from evolgen.events import Event, Notice
 from evolgen.pauses import Backoff
 from evolgen.report.summary import Summary
@@ -108,6 +111,125 @@ def test_rubbish_about_batches_is_asked_about_again(batching: BatchTeacher) -> N
     assert summary.complete
     assert batching.rubbish == []
     assert Path("out.jsonl").read_text() == plain
+
+
+def test_an_endpoint_with_words_and_shapes_of_its_own(batching: BatchTeacher) -> None:
+    plain = expected(batching)
+    batching.words = {"in_progress": "JOB_STATE_MUSING", "completed": "Succeeded"}
+
+    def line(body: Line, times: int) -> Line | None:
+        draw, fine = random.Random(str(body) + str(times)).random(), answered(body)
+        if draw < 0.3:
+            return {"response": None, "error": "overloaded"}
+        if draw < 0.6:
+            return {"response": fine["response"] | {"body": json.dumps(fine["response"]["body"])}, "error": {}}
+        return {"response": json.dumps({"body": fine["response"]["body"]}), "error": []}
+
+    batching.line = line
+    summary, told = evolve(batching, attempts=30)
+    assert summary.complete
+    assert Path("out.jsonl").read_text() == plain
+    (strange,) = (text for text in told if "MUSING" in text)
+    assert strange.startswith("batch batch_0: evolgen doesn't know its status 'JOB_STATE_MUSING'"), "said once"
+    assert any("Succeeded" in text for text in told), "people see the endpoint's own word"
+
+
+def test_a_batch_of_an_unknown_word_is_over_once_its_counts_are_full(batching: BatchTeacher) -> None:
+    batching.words = {"completed": "thawed"}
+    summary, told = evolve(batching)
+    assert summary.complete
+    assert sum("evolgen doesn't know its status 'thawed'" in text for text in told) == 1
+    assert Path("out.jsonl").read_text() == expected(batching)
+
+
+@pytest.mark.parametrize("content", [[None, 5, [], "x"], [{"type": "text", "text": None}], {"a": 1}, 5])
+def test_an_answer_that_cannot_be_read_blocks_no_rerun(batching: BatchTeacher, content: Any) -> None:
+    def line(body: Line, times: int) -> Line | None:
+        fine = answered(body)
+        if "thing number 7." in str(body):
+            fine["response"]["body"]["choices"][0]["message"]["content"] = content
+        return fine
+
+    batching.line = line
+    evolve(batching, attempts=2)
+    batching.line = lambda body, times: answered(body)
+    evolve(batching)
+    assert len(rows(Path("out.jsonl"))) >= 29
+
+
+def test_a_damaged_answer_is_asked_anew_and_replaced(batching: BatchTeacher) -> None:
+    evolve(batching)
+    plain = Path("out.jsonl").read_text()
+    asked = sum(batching.sizes) + len(batching.calls)
+    with contextlib.closing(sqlite3.connect(".evolgen/store.sqlite")) as db, db:
+        db.execute("UPDATE answers SET answer = '{' WHERE rowid % 9 = 5")
+    assert evolve(batching)[0].complete
+    assert Path("out.jsonl").read_text() == plain
+    again = sum(batching.sizes) + len(batching.calls)
+    assert again == asked + 10
+    assert evolve(batching)[0].replayed == 90
+    assert sum(batching.sizes) + len(batching.calls) == again
+
+
+def test_each_answer_is_stored_once_with_what_was_paid(batching: BatchTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[Entry] = []
+    usual = Store.put
+
+    def noting(store: Store, group: Sequence[Entry]) -> list[Stored]:
+        stored.extend(group)
+        return usual(store, group)
+
+    monkeypatch.setattr(Store, "put", noting)
+    summary, _ = evolve(batching)
+    assert len({entry.key for entry in stored}) == len(stored) == 90
+    digest = output_digest(Path("out.jsonl"))
+    assert digest is not None
+    tokens, usd = Store(Path(".evolgen/store.sqlite")).spent(digest)
+    assert tokens == 90 * 120
+    assert usd == pytest.approx(summary.cost_usd)
+
+
+def test_a_batch_is_noted_until_its_answers_are_on_disk(
+    batching: BatchTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = expected(batching)
+
+    def failing(store: Store, group: Sequence[Entry]) -> list[Stored]:
+        if batching.sizes:
+            raise StoreError("the disk is full")
+        return usual(store, group)
+
+    usual = Store.put
+    monkeypatch.setattr(Store, "put", failing)
+    summary, told = evolve(batching)
+    assert summary.stopped is not None
+    assert "the disk is full" in summary.stopped
+    assert any(f"1 batch with {batching.sizes[0]} questions still under way" in text for text in told)
+    (batch,) = Store(Path(".evolgen/store.sqlite")).batches()
+    assert len(batch.keys) == batching.sizes[0]
+    monkeypatch.setattr(Store, "put", usual)
+    assert evolve(batching)[0].complete
+    assert set(batching.sent.values()) == {1}
+    assert Path("out.jsonl").read_text() == plain
+
+
+def test_a_file_that_is_gone_when_the_program_comes_back_is_asked_anew(batching: BatchTeacher) -> None:
+    batching.delay = 0.3
+    left = started(
+        "evolve", seeds=SEEDS, out="out.jsonl", model="gpt-4o-mini", base_url=batching.url, rounds=1, batch=True,
+        backoff=QUICK,
+    )  # fmt: skip
+    while not batching.sizes:
+        time.sleep(0.05)
+    stop_at_once(left)
+    time.sleep(0.5)
+    batching.trouble = lambda method, path, number: (
+        404 if path.endswith(f"{batching.batches['batch_0'].get('output_file_id')}/content") else None
+    )
+    summary, told = evolve(batching)
+    assert summary.complete
+    assert any("is unknown to the endpoint: what it answered is asked anew" in text for text in told)
+    assert set(batching.sent.values()) == {1, 2}
 
 
 def test_a_refused_line_rejects_its_row(batching: BatchTeacher) -> None:
