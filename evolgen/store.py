@@ -210,6 +210,7 @@ class Store:
         while True:
             try:
                 db.execute("PRAGMA journal_mode = WAL")
+                self._version(db)
                 break
             except sqlite3.OperationalError as error:  # for this SQLite doesn't wait when two begin at once
                 if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:

@@ -80,7 +80,12 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 def test_pipelines_know_neither_engine_nor_backends() -> None:
     for path in (PACKAGE / "pipelines").glob("*.py"):
-        assert not {part(m) for m in imports_of(path) if m.startswith("evolgen")} & {"engine", "backends", "store", "answers"}
+        assert not {part(m) for m in imports_of(path) if m.startswith("evolgen")} & {
+            "engine",
+            "backends",
+            "store",
+            "answers",
+        }
 
 
 def test_help_imports_nothing_heavy() -> None:

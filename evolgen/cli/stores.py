@@ -9,6 +9,7 @@ import typer
 
 from evolgen.cli.errors import errors
 from evolgen.cli.options import Debug
+from evolgen.records import inert
 
 store_app = typer.Typer(help="Paid answers: what a store holds, and forgetting.", no_args_is_help=True,
                         rich_markup_mode=None)  # fmt: skip
@@ -66,4 +67,4 @@ def prune_store(
 
     with errors(debug):
         count = stores.prune_store(store, older_than=older_than, damaged=damaged, dry_run=dry_run)
-        print(f"answers {'that would be forgotten' if dry_run else 'forgotten'}: {count:,}")
+        print(inert(f"answers {'that would be forgotten' if dry_run else 'forgotten'}: {count:,}"))
