@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -42,7 +45,7 @@ class Sharing:
     def __init__(self, store: Path | None) -> None:
         """Beside a store; None where nobody else can see it."""
         self._path = None if store is None else store.absolute().with_name(f"{store.name}-live")
-        self._run = uuid.uuid4().hex
+        self._run = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
         self._db: sqlite3.Connection | None = None
         self._mine: set[bytes] = set()
         self._others = False
@@ -131,6 +134,9 @@ class Sharing:
             sign = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?)"
             self._db.execute(sign, (self._run, time.monotonic(), self._others))  # first: of two that begin, one sees
             self._db.execute("DELETE FROM runs WHERE beat NOT BETWEEN ? AND ?", _living())
+            for (run,) in self._db.execute("SELECT id FROM runs").fetchall():
+                if _is_dead(run):
+                    self._db.execute("DELETE FROM runs WHERE id = ?", (run,))
             count = "SELECT count(*) FROM runs WHERE id != ?"
             others = self._db.execute(count, (self._run,)).fetchone()[0] > 0
             if others != self._others:
@@ -147,6 +153,20 @@ class Sharing:
             silent = "SELECT count(*) FROM runs WHERE id != ? AND NOT sharing AND beat BETWEEN ? AND ?"
             return bool(self._db.execute(silent, (self._run, *_living())).fetchone()[0])
         return False
+
+
+def _is_dead(run: str) -> bool:
+    """Whether a run's program is gone, as far as can be told without waiting."""
+    host, pid, _ = run.rsplit(" ", 2)
+    if host != socket.gethostname() or sys.platform == "win32":  # there signal 0 would end it
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _living() -> tuple[float, float]:
