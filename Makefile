@@ -9,10 +9,10 @@ demo: .venv/.demo
 	$(BIN)/evolgen evolve examples/seeds.jsonl -o demo/evolved.jsonl -n 12 --rounds 2 --temperature 0.7 --max-tokens 256
 
 check: lint
-	$(BIN)/pytest -q -n 3 -m "not slow" $$($(BIN)/python -m tests.changed)
+	$(BIN)/pytest -q -n 4 -m "not slow" $$($(BIN)/python -m tests.changed)
 
 test: lint
-	$(BIN)/pytest -q -n 3 -m "not slow"
+	$(BIN)/pytest -q -n 4 -m "not slow"
 	$(BIN)/pytest -q -m slow
 
 bench: .venv/.dev

@@ -340,6 +340,7 @@ def test_its_own_output_goes_through_again() -> None:
     assert Path("two.jsonl").read_bytes() == Path("one.rejected.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_million_empty_rows_and_a_row_of_a_megabyte() -> None:
     """Scaled down by ten; the full size was tried by hand."""
     with Path("in.jsonl").open("wb") as file:

@@ -81,6 +81,7 @@ def test_the_command_prints_it() -> None:
     assert told["estimate"]["low"]["requests"]["evolve"] == 4 * 68
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_probe_goes_by_the_teacher_itself(name: str, teacher: Teacher) -> None:
     """A teacher that fails every other evolution and dawdles over its answers."""

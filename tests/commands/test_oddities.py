@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from collections import Counter
@@ -47,6 +48,13 @@ def files(out: str) -> list[bytes]:
     return [Path(f"{out}{kind}.jsonl").read_bytes() for kind in ("", ".rejected")]
 
 
+@functools.cache
+def plain(command: str) -> tuple[int, list[bytes]]:
+    """What a command makes of answers without any oddity: how many rows, and its files."""
+    with Teacher() as teacher:
+        return go(command, teacher, "plain").accepted, files("plain")
+
+
 class First:
     """Plays an oddity to each question when it is put for the first time."""
 
@@ -62,24 +70,23 @@ class First:
 @pytest.mark.parametrize("command", ["evolve", "respond", "self-instruct"])
 @pytest.mark.parametrize("name", ODD_ANSWERS)
 def test_an_odd_answer_is_an_answer(teacher: Teacher, name: str, command: str) -> None:
-    expected = go(command, teacher, "plain")
-    teacher.calls.clear()
+    accepted, expected = plain(command)
     teacher.reply = ODD_ANSWERS[name]
-    assert go(command, teacher, "odd").accepted == expected.accepted
-    assert files("odd") == files("plain")
+    assert go(command, teacher, "odd").accepted == accepted
+    assert files("odd") == expected
     assert len(set(teacher.asked)) == len(teacher.calls), "nothing is asked twice"
     again = go(command, teacher, "odd")
-    assert (again.requests, files("odd")) == (0, files("plain"))
+    assert (again.requests, files("odd")) == (0, expected)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in {*ODD_ANSWERS, "half-open"}])
 def test_what_goes_wrong_for_now_is_asked_again(teacher: Teacher, name: str, command: str) -> None:
-    expected = go(command, teacher, "plain")
+    accepted, expected = plain(command)
     teacher.reply = first = First(FAULTS[name])
     summary = go(command, teacher, "odd")
-    assert (summary.accepted, summary.stopped) == (expected.accepted, None)
-    assert files("odd") == files("plain")
+    assert (summary.accepted, summary.stopped) == (accepted, None)
+    assert files("odd") == expected
     assert set(first.met.values()) == {2}
 
 
@@ -179,7 +186,7 @@ def test_nothing_but_refusals_ends_early_and_one_answer_lets_it_go_on(teacher: T
 @pytest.mark.parametrize("name", [name for name in ODD_ANSWERS if name != "slow"])
 def test_batches_take_odd_answers_as_well(name: str) -> None:
     with BatchTeacher() as teacher:
-        expected = go("respond", teacher, "plain", batch=True)
+        accepted, expected = plain("respond")
         teacher.reply = ODD_ANSWERS[name]
 
         def line(body: Body, times: int) -> Any:
@@ -196,8 +203,8 @@ def test_batches_take_odd_answers_as_well(name: str) -> None:
             return outcome
 
         teacher.line = line
-        assert go("respond", teacher, "odd", batch=True).accepted == expected.accepted
-        assert files("odd") == files("plain")
+        assert go("respond", teacher, "odd", batch=True).accepted == accepted
+        assert files("odd") == expected
 
 
 def test_a_key_that_is_told_back_stands_in_no_row_and_not_in_the_store(
@@ -227,6 +234,5 @@ def test_embeddings_of_a_body_like_any_other(teacher: Teacher) -> None:
     async def called_text(body: Body) -> web.StreamResponse:
         return web.Response(body=embeddings(body).body, content_type="text/html")
 
-    expected = go("dedupe", teacher, "plain")
     teacher.reply = called_text
-    assert go("dedupe", teacher, "odd").accepted == expected.accepted
+    assert (go("dedupe", teacher, "odd").accepted, files("odd")) == plain("dedupe")

@@ -121,6 +121,7 @@ def test_novelty_is_what_brute_force_decides_over_a_whole_run() -> None:
     assert {"out", "known.txt"} <= {source.split(":")[0] for source in sources}
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_order_and_however_often_killed(teacher: Teacher) -> None:
     def reply(body: Body) -> str:
         if kind(body) == "invent" and digest(body)[0] == "0":

@@ -52,6 +52,7 @@ def many_texts(count: int, seed: int = 0, words: int = 400) -> list[str]:
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
 @pytest.mark.parametrize("count", [1, 3, 5])
+@pytest.mark.slow
 def test_what_true_jaccard_finds_is_found(threshold: float, count: int) -> None:
     texts = many_texts(1200, seed=count)
     found = list(near_by_minhash(texts, threshold=threshold, ngram=count))

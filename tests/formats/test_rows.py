@@ -123,6 +123,7 @@ def test_nan_is_null_in_what_is_written() -> None:
     assert Path("out.jsonl").read_text().endswith('{"instruction": "NaN",  "x": 1}\n'), "what is fine stays as it came"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.json", "a.csv"])
 def test_a_line_without_an_end_ends_in_a_sentence_and_memory_stays_flat(name: str) -> None:
     """A bomb, under a limit of memory that a whole line would break."""
