@@ -36,6 +36,13 @@ ASLEEP = 1.0
 """Seconds by which a deadline is heard late only if the program itself was stopped meanwhile."""
 
 
+def without_telemetry() -> dict[str, Any]:
+    """Default headers of a client that tells nothing about this machine."""
+    import openai
+
+    return {f"X-Stainless-{name}": openai.Omit() for name in TELEMETRY}
+
+
 class Connection:
     """One endpoint; the client is made, and `key` called, when the first call goes out.
 
@@ -81,7 +88,7 @@ class Connection:
 
         address, key = self.address, self._key()
         self._secrets = (*filter(None, [key]), *address.secrets)
-        headers: dict[str, Any] = {f"X-Stainless-{name}": openai.Omit() for name in TELEMETRY}
+        headers = without_telemetry()
         limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
         try:
             self._client = openai.AsyncOpenAI(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from evolgen.backends.connection import NO_KEY, explained
+from evolgen.backends.connection import NO_KEY, explained, without_telemetry
 from evolgen.config import EMBEDDED_MODEL
 from evolgen.config.address import hidden
 from evolgen.config.environment import address_of, api_key
@@ -50,10 +50,11 @@ def open_chat(
         client = openai.OpenAI(
             base_url=address.url,
             api_key=key or NO_KEY,
-            default_headers=address.headers,
+            default_headers=without_telemetry() | address.headers,
             default_query=dict(address.query),
             max_retries=1,
             timeout=TIMEOUT,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, trust_env=not address.is_loopback),
         )
         hide = partial(hidden, secrets=(*filter(None, [key]), *address.secrets))
         with client:

@@ -248,3 +248,15 @@ def _read(body: bytes) -> None:
             piece.text.encode()
     except ModelError:
         return
+
+
+def test_a_redirect_is_refused_and_this_machine_is_not_told_about(teacher: Teacher) -> None:
+    async def elsewhere(body: Body) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": "http://127.0.0.1:9/elsewhere"})
+
+    teacher.reply = elsewhere
+    done = evolgen("chat", "m", "--base-url", teacher.url, stdin=b"hi")
+    assert done.returncode == 2
+    assert "the endpoint sends questions elsewhere (HTTP 302, to http://127.0.0.1:9/elsewhere)" in done.stderr
+    sent = {name.lower() for headers in teacher.headers for name in headers}
+    assert not sent & {f"x-stainless-{what}" for what in ("lang", "os", "arch", "runtime", "runtime-version", "async")}
