@@ -38,6 +38,9 @@ TOGETHER = (("temperature", "top_p"),)
 BREAKS = 3
 """Questions with a schema that fail with a 500 until that is taken for a refusal of schemas."""
 
+VAIN = 3
+"""Searches that found nothing, after which a refusal that names no part starts none: it may quote its question."""
+
 _OTHER_REASON = re.compile(
     r"model.{0,80}(not found|not exist|unknown|invalid|unavailable|not (a )?valid|not supported)|"
     r"(unknown|invalid|no such|unsupported|nonexistent) model|(api|access) ?key|unauthori[sz]ed|authenticat|credential|"
@@ -132,7 +135,8 @@ class Forms:
     ) -> tuple[R, Form]:
         """Find the form in which a refused question is taken; raises its refusal where there is none."""
         reason = (*folded(refusal), *parts)
-        if reason in self._hopeless:
+        vain = len(self._hopeless) >= VAIN and not named(refusal, parts)
+        if vain or reason in self._hopeless:
             raise refusal
         search = _Search(self._form, refusal, parts, put)
         found = await search.found()

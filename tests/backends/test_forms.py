@@ -181,6 +181,21 @@ def test_a_search_that_found_nothing_is_remembered() -> None:
     assert asyncio.run(ask()) <= 2 + 2 * len(PARTS)
 
 
+def test_refusals_that_quote_their_questions_are_searched_for_a_few_times_only() -> None:
+    words = iter(f"we can't help with {chr(97 + number) * 5}" for number in range(20))
+    said: list[str] = []
+    endpoint, forms = Endpoint(lambda form: refused(said[-1])), Forms()
+
+    async def ask() -> None:
+        for each in words:
+            said.append(each)
+            with pytest.raises(Refused, match=each):
+                await forms.put(PARTS, endpoint)
+
+    asyncio.run(ask())
+    assert len(endpoint.puts) <= 20 + 3 * 2 * len(PARTS)
+
+
 def test_schemas_that_break_an_endpoint_are_left_out_and_a_single_500_changes_nothing() -> None:
     oops = Unanswered("http_500", "oops", status=500, said="oops")
     forms, endpoint = Forms(), Endpoint(lambda form: None if "schema" in form else oops)
