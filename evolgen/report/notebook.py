@@ -18,6 +18,9 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
+EVERY = 0.1
+"""Seconds between two drawings of a bar."""
+
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 """A bar without the time that tqdm would tell: rows come late, many at once."""
 
@@ -29,6 +32,7 @@ class NotebookProgress:
         self._tally = Tally()
         self._bar: Any = None
         self._forecast: Forecast | None = None
+        self._next = 0.0
 
     def __call__(self, event: Event) -> None:
         self._tally(event)
@@ -39,9 +43,16 @@ class NotebookProgress:
             case Working(doing=doing, total=total) if self._bar is None:
                 self._begin(f"{event.stage}: {doing}", total)
         if self._bar is not None:
-            self._bar.n, said = self._told(time.monotonic())
-            self._bar.set_postfix_str(said, refresh=False)
-            self._bar.update(0)
+            self._show(time.monotonic())
+
+    def _show(self, now: float) -> None:
+        """Draw the bar now and then, and at the end in any case."""
+        before = self._bar.n
+        self._bar.n, said = self._told(now)
+        self._bar.set_postfix_str(said, refresh=False)
+        if now >= self._next or self._bar.n == self._bar.total != before:
+            self._next = now + EVERY
+            self._bar.refresh()
 
     def _told(self, now: float) -> tuple[int, str]:
         """How far the work has come, as a number and in words."""
