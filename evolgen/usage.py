@@ -54,8 +54,10 @@ def read_usage(usage: object) -> Usage | None:
 
 def _count(value: object) -> int | None:
     """A count of tokens, also as a text or with a fraction of zero."""
+    if type(value) is int:
+        return value if 0 <= value <= ABSURD else None
     try:
-        count = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+        count = float(value) if isinstance(value, float | str) else -1.0
     except (ValueError, OverflowError):
         return None
     return int(count) if 0 <= count <= ABSURD and count.is_integer() else None

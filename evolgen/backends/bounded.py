@@ -34,11 +34,10 @@ class BoundedClient(openai.DefaultAioHttpClient):
             return response
         try:
             body = await _read(response)
-            response._content = (
-                self._hide(body) if response.is_success else body
-            )  # what `aread` does, which would read without end
-        finally:
+        except BaseException:
             await response.aclose()
+            raise
+        response._content = self._hide(body) if response.is_success else body  # what `aread` sets, and without an end
         return response
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from evolgen.backends.failures import status_error
@@ -130,31 +130,35 @@ class Connection:
             raise failure from (None if self._tells(error) else error)
 
 
-@contextlib.asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Raise TimeoutError if the work in it takes longer; time for which the program was stopped doesn't count.
+class within:  # it reads as `asyncio.timeout` does
+    """Raises TimeoutError if the work in it takes so many seconds, those in which the program was stopped apart.
 
     After a laptop's lid was closed what has come meanwhile is read first.
     """
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as scope:
-        timers: list[asyncio.TimerHandle] = []
 
-        def wait(more: float) -> None:
-            timers[:] = [loop.call_later(more, hear, loop.time() + more)]
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._scope = asyncio.timeout(None)
+        self._loop = asyncio.get_running_loop()
 
-        def hear(due: float) -> None:
-            late = loop.time() - due
-            if late > ASLEEP:
-                wait(min(late, seconds))
-            else:
-                scope.reschedule(loop.time())
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        self._wait(self._seconds)
 
-        wait(seconds)
-        try:
-            yield
-        finally:
-            timers[0].cancel()
+    async def __aexit__(self, *error: Any) -> None:
+        self._timer.cancel()
+        await self._scope.__aexit__(*error)
+
+    def _wait(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._due, self._hear)
+
+    def _hear(self) -> None:
+        late = self._loop.time() - self._due
+        if late > ASLEEP:
+            self._wait(min(late, self._seconds))
+        else:
+            self._scope.reschedule(self._loop.time())
 
 
 def explained(error: Exception, timeout: float, hide: Callable[[str], str]) -> TeacherError:

@@ -56,15 +56,19 @@ def visible(text: str) -> str:
     >>> visible("Thoughts stand before `</think>`: remove them.")
     'Thoughts stand before `</think>`: remove them.'
     """
-    said, channels = _FINAL_CHANNEL.subn("", text)
-    if not channels:
-        said = _OTHER_CHANNEL.sub("", said)
+    said = text.strip()
+    if said.startswith("<|"):
+        said, channels = _FINAL_CHANNEL.subn("", said)
+        if not channels:
+            said = _OTHER_CHANNEL.sub("", said)
     said, thoughts = _THINKING.subn("", said)
     begun = _BEGUN_BEFORE.match(said) if not thoughts and "</think" in said else None
     if begun and not begun[0].count("```") % 2:  # in a listing it is quoted
         said = said[begun.end() :]
-    while (closing := _CLOSING.search(said)) and not (closing[0].startswith("</s>") and "<s>" in said):
-        said = said[: closing.start()]
+    while said.endswith(">") and (closing := _CLOSING.search(said)):
+        if closing[0].startswith("</s>") and "<s>" in said:
+            break
+        said = said[: closing.start()].rstrip()
     return said.strip()
 
 
