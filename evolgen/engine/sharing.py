@@ -26,8 +26,8 @@ BEAT = 2.0
 VOID = 10.0
 """Seconds without a sign of life after which a run counts as dead, and asks nothing any more."""
 
-LOOK = 0.2
-"""Seconds between two looks at what another run is asking."""
+LOOK, LONGEST_LOOK = 0.2, 5.0
+"""Seconds until the first look at what another run is asking, and between the last ones: it may be a large batch."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, beat REAL NOT NULL, sharing INTEGER NOT NULL);
@@ -65,7 +65,7 @@ class Sharing:
                 if not self._joined:
                     await self._join(pause)
                     self._joined = True
-        until = time.monotonic() + timeout
+        until, look = time.monotonic() + timeout, LOOK
         self._mine.add(key)
         while True:
             claimed = self._claim(key)
@@ -73,7 +73,8 @@ class Sharing:
                 return answer
             if claimed or time.monotonic() >= until:
                 return None
-            await pause(LOOK)
+            await pause(look)
+            look = min(1.5 * look, LONGEST_LOOK)
 
     def done(self, key: bytes) -> None:
         """A question is asked no more."""
