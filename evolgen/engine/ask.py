@@ -72,9 +72,8 @@ class Asker:
         sharing: Sharing | None = None,
         timeout: float = 120.0,
     ) -> None:
-        """`output` stands for the output that is paid for, see `answers.output_digest`.
-
-        What another run is asking is waited for as long as `timeout`, where there is a `sharing` of the store.
+        """`output` stands for the output that is paid for, see `answers.output_digest`; what another run is asking is
+        waited for, with a `sharing` of the store, as long as `timeout`.
         """
         self.ending: Ending | None = None
         self.answered = 0
@@ -87,8 +86,8 @@ class Asker:
         self._fleets = {teacher.backends: self._fleet(teacher) for teacher in teachers.values()}
         self._offline = offline
         self._budget = Budget(spending or Spending(), self._kept.spent)
-        self._sharing = sharing or Sharing(None)
-        self._timeout = timeout
+        self.sharing = sharing or Sharing(None)
+        self.timeout = timeout
         self._unknown_ends: set[str] = set()
         self._refusals = Refusals()
         self._out = 0
@@ -125,7 +124,7 @@ class Asker:
     def close(self) -> None:
         """Store what came last."""
         self._kept.close()
-        self._sharing.close()
+        self.sharing.close()
 
     async def ask(self, position: int, request: Request) -> Answer:
         """The answer to a question of the lineage at a commit position; raises Refused, Unanswered or Halt."""
@@ -138,7 +137,7 @@ class Asker:
             return self._noted(replayed)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = future
-        shared = key + self._variant(request.role)
+        shared = key + self.variant(request.role)
 
         async def keep(response: Response, spent: Spent) -> Answer:
             answer = json.dumps(response)
@@ -148,7 +147,7 @@ class Asker:
             return Answer.read(key, teacher.name, response)
 
         try:
-            others = await self._sharing.turn(shared, stored, self._pause, self._timeout)
+            others = await self.sharing.turn(shared, stored, self.pause, self.timeout)
             answer: Answer = (
                 others
                 if others is not None
@@ -170,7 +169,7 @@ class Asker:
             return self._noted(answer)
         finally:
             del self._in_flight[key]
-            self._sharing.done(shared)
+            self.sharing.done(shared)
 
     def _noted(self, answer: Answer) -> Answer:
         """The same answer, once what it says of the endpoint is noted."""
@@ -188,7 +187,8 @@ class Asker:
         """Who answers in a role."""
         return self._teachers[role]
 
-    def _variant(self, role: Role) -> bytes:
+    def variant(self, role: Role) -> bytes:
+        """What stands beside each key of a role's teacher in the store."""
         return self._teachers[role].variant or b""
 
     def replay(self, role: Role, key: bytes, read: Callable[[str], R]) -> R | None:
@@ -197,7 +197,7 @@ class Asker:
         `read` raises ValueError for an answer that is damaged: it is asked for anew, and replaced.
         """
         try:
-            found = self._kept.get(key + self._variant(role), read)
+            found = self._kept.get(key + self.variant(role), read)
         except StoreError as error:
             self.end(Ending.by(error, answered=True))
             raise Halt from error
@@ -270,7 +270,7 @@ class Asker:
             self._observe(Failed(role, outcome, final=not again and not (divisible and isinstance(outcome, Refused))))
             if not isinstance(outcome, Unanswered) or not again:
                 raise outcome
-            await self._pause(self._backoff.pause(attempt, outcome.retry_after))
+            await self.pause(self._backoff.pause(attempt, outcome.retry_after))
         raise AssertionError("attempts are counted for ever")
 
     async def keep(self, role: Role, answers: Sequence[tuple[bytes, str]], usage: object, spent: Spent) -> list[str]:
@@ -278,7 +278,7 @@ class Asker:
 
         `usage` is the endpoint's count of tokens, `spent` what is reckoned, both for the whole call.
         """
-        variant = self._variant(role)
+        variant = self.variant(role)
         try:
             stored = await self._kept.put([(key + variant, answer) for key, answer in answers], spent)
         except StoreError as error:
@@ -337,7 +337,7 @@ class Asker:
                 self.stop(reached)
             raise Halt from reached
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Wait, unless the run stops meanwhile."""
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)

@@ -133,7 +133,45 @@ class _Calls:
 
     async def pay_each(self, pending: Iterator[Batch]) -> bool:
         """Take calls from those that are pending, one after the other: the later ones profit from what is learned."""
-        return all([await self.pay(batch) for batch in pending])
+        return all([await self._pay_or_wait(batch) for batch in pending])
+
+    async def _pay_or_wait(self, batch: Batch) -> bool:
+        """Pay for the texts that no other run is asking for, then wait for what others get."""
+        asker, variant = self._asker, self._asker.variant("embed")
+        ours = await asker.sharing.claim((key + variant for key in batch.values()), asker.pause)
+        mine, fine = {text: key for text, key in batch.items() if key + variant in ours}, True
+        try:
+            if asker.sharing.others:  # some may have come just before the claim
+                mine = {text: key for text, key in mine.items() if not self._replayed(text, key)}
+            if mine:
+                fine = await self.pay(mine)
+        finally:
+            for key in ours:
+                asker.sharing.done(key)
+        for text, key in batch.items():
+            if key + variant not in ours:
+                fine &= await self._wait_for(text, key)
+        return fine
+
+    async def _wait_for(self, text: str, key: bytes) -> bool:
+        """Take what another run gets for a text, or pay for it if that gets nothing."""
+        asker, shared = self._asker, key + self._asker.variant("embed")
+        stored = partial(asker.replay, "embed", key, read_vector)
+        try:
+            vector = await asker.sharing.turn(shared, stored, asker.pause, asker.timeout)
+            if vector is None:
+                return await self.pay({text: key})
+        finally:
+            asker.sharing.done(shared)
+        self._received(text, vector)
+        return True
+
+    def _replayed(self, text: str, key: bytes) -> bool:
+        """Whether the store has an answer by now; it is received."""
+        vector = self._asker.replay("embed", key, read_vector)
+        if vector is not None:
+            self._received(text, vector)
+        return vector is not None
 
     async def pay(self, batch: Batch, attempts: int | None = None) -> bool:
         """Pay for the texts of a call; returns whether all of them were answered."""

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,8 +38,8 @@ CREATE TABLE IF NOT EXISTS asking (key BLOB PRIMARY KEY, run TEXT NOT NULL) WITH
 class Sharing:
     """What a run is asking, for others to see, and what others are asking.
 
-    As long as a run is alone it writes nothing but its signs of life. Once it sees another it writes down each question
-    that it is asking; a new run waits until all others do.
+    As long as a run is alone it writes nothing but its signs of life. Once it sees `others` it writes down what it is
+    asking; a new run waits until all others do.
     """
 
     def __init__(self, store: Path | None) -> None:
@@ -48,7 +48,7 @@ class Sharing:
         self._run = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
         self._db: sqlite3.Connection | None = None
         self._mine: set[bytes] = set()
-        self._others = False
+        self.others = False
         self._joined = False
         self._joining = asyncio.Lock()
         self._beating: asyncio.Task[None] | None = None
@@ -60,26 +60,32 @@ class Sharing:
 
         After `timeout` seconds it is our turn in any case. `pause` waits, or raises what the run ends by.
         """
-        if not self._joined:
-            async with self._joining:  # all wait until it is known what others ask
-                if not self._joined:
-                    await self._join(pause)
-                    self._joined = True
+        await self._join_once(pause)
         until, look = time.monotonic() + timeout, LOOK
         self._mine.add(key)
         while True:
             claimed = self._claim(key)
-            if self._others and (answer := stored()) is not None:  # it may have come just before the claim
+            if self.others and (answer := stored()) is not None:  # it may have come just before the claim
                 return answer
             if claimed or time.monotonic() >= until:
                 return None
             await pause(look)
             look = min(1.5 * look, LONGEST_LOOK)
 
+    async def claim(self, keys: Iterable[bytes], pause: Callable[[float], Awaitable[None]]) -> set[bytes]:
+        """Those of some questions that no other run is asking: they are ours to ask, until they are `done`.
+
+        Whoever then waits for one of the others should hold none, or two runs might wait for each other.
+        """
+        await self._join_once(pause)
+        ours = {key for key in keys if self._claim(key)}
+        self._mine |= ours
+        return ours
+
     def done(self, key: bytes) -> None:
         """A question is asked no more."""
         self._mine.discard(key)
-        if self._others and self._db is not None:
+        if self.others and self._db is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("DELETE FROM asking WHERE key = ? AND run = ?", (key, self._run))
 
@@ -99,7 +105,7 @@ class Sharing:
 
     def _claim(self, key: bytes) -> bool:
         """Say that we ask a question, unless another living run does."""
-        if not self._others or self._db is None:
+        if not self.others or self._db is None:
             return True
         try:
             claim = "INSERT INTO asking VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET run = excluded.run WHERE run = ? "
@@ -107,6 +113,13 @@ class Sharing:
             return self._db.execute(claim + dead, (key, self._run, self._run, *_living())).rowcount > 0
         except sqlite3.Error:
             return True
+
+    async def _join_once(self, pause: Callable[[float], Awaitable[None]]) -> None:
+        if not self._joined:
+            async with self._joining:  # all wait until it is known what others ask
+                if not self._joined:
+                    await self._join(pause)
+                    self._joined = True
 
     async def _join(self, pause: Callable[[float], Awaitable[None]]) -> None:
         if self._path is None:
@@ -120,7 +133,7 @@ class Sharing:
         self._beat()
         self._beating = asyncio.ensure_future(self._keep_beating())
         until = time.monotonic() + VOID
-        while self._others and self._silent_others() and time.monotonic() < until:
+        while self.others and self._silent_others() and time.monotonic() < until:
             await pause(LOOK)
 
     async def _keep_beating(self) -> None:
@@ -133,18 +146,18 @@ class Sharing:
         assert self._db is not None
         with contextlib.suppress(sqlite3.Error):
             sign = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?)"
-            self._db.execute(sign, (self._run, time.monotonic(), self._others))  # first: of two that begin, one sees
+            self._db.execute(sign, (self._run, time.monotonic(), self.others))  # first: of two that begin, one sees
             self._db.execute("DELETE FROM runs WHERE beat NOT BETWEEN ? AND ?", _living())
             for (run,) in self._db.execute("SELECT id FROM runs").fetchall():
                 if _is_dead(run):
                     self._db.execute("DELETE FROM runs WHERE id = ?", (run,))
             count = "SELECT count(*) FROM runs WHERE id != ?"
             others = self._db.execute(count, (self._run,)).fetchone()[0] > 0
-            if others != self._others:
+            if others != self.others:
                 self._db.execute("DELETE FROM asking WHERE run = ?", (self._run,))
                 mine = [(key, self._run) for key in self._mine if others]
                 self._db.executemany("INSERT OR IGNORE INTO asking VALUES (?, ?)", mine)
-                self._others = others
+                self.others = others
                 self._db.execute(sign, (self._run, time.monotonic(), others))
 
     def _silent_others(self) -> bool:

@@ -16,11 +16,12 @@ import pytest
 from aiohttp import web
 
 import evolgen
+from evolgen.config.dedupe import DedupeConfig
 from evolgen.config.respond import RespondConfig
 from evolgen.engine import sharing
 from evolgen.engine.sharing import Sharing
 from tests.conftest import rows
-from tests.teacher import Body, Teacher, completion, digest, sensible
+from tests.teacher import Body, Teacher, completion, digest, embeddings, sensible
 
 PROMPTS: Any = [{"instruction": f"Name thing number {number}."} for number in range(60)]
 
@@ -143,6 +144,23 @@ def test_a_run_alone_writes_nothing_but_its_signs_of_life() -> None:
         alone.close()
 
     asyncio.run(play())
+
+
+def test_embeddings_are_paid_once_as_well(teacher: Teacher) -> None:
+    async def slow_vectors(body: Body) -> web.StreamResponse:
+        await asyncio.sleep(0.4)
+        return embeddings(body)
+
+    teacher.reply = slow_vectors
+    texts: Any = [{"instruction": f"{number} {'word ' * 100}"} for number in range(1200)]
+    settings: Any = {"method": ("semantic",), "model": "m", "base_url": (teacher.address,), "concurrency": 2}
+    first = evolgen.start(DedupeConfig(inputs=texts, out=Path("one.jsonl"), **settings))
+    while not teacher.calls:
+        time.sleep(0.01)
+    second = evolgen.start(DedupeConfig(inputs=texts[::-1], out=Path("two.jsonl"), **settings))
+    assert first.result().complete
+    assert second.result().complete
+    assert set(Counter(text for body in teacher.calls for text in body["input"]).values()) == {1}
 
 
 def test_a_thread_that_stops_one_leaves_the_other(teacher: Teacher) -> None:
