@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def output_digest(out: Path) -> str | None:
     >>> output_digest(Path("/data/rows.jsonl")), output_digest(Path("-"))
     ('47ba6565a2547687', None)
     """
-    return None if str(out) == "-" else hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
+    return None if str(out) == "-" else hashlib.sha256(os.fsencode(out.absolute())).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from evolgen.errors import Denied, Refused, TeacherError, Unanswered
 if TYPE_CHECKING:
     import openai
 
+SAID = 4_000
+"""Characters of an endpoint's words that are looked at."""
+
 TOO_LONG = ("context_length", "context length", "context size", "context window", "is too large to process")
 """How endpoints say that a question is too long."""
 
@@ -22,7 +25,7 @@ def status_error(error: openai.APIStatusError, hide: Callable[[str], str] = str)
     status, words = error.status_code, told_of(error.body, hide)
     words = f": {words}" if words else ""
     code = f"{error.code or ''} {error.type or ''}"
-    told: dict[str, Any] = {"status": status, "said": hide(f"{error} {error.body}"), "param": _param(error)}
+    told: dict[str, Any] = {"status": status, "said": hide(f"{error} {error.body}"[:SAID]), "param": _param(error)}
     rule = _refusal_rule(code, told["said"])
     location = hide(error.response.headers.get("location", "nowhere"))[:200]
     if (problem := _denial(status, words, rule, location)) is not None:

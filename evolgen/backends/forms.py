@@ -7,6 +7,7 @@ a part of the question that the endpoint won't have is found by leaving out one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from typing import Generic, TypeAlias, TypeVar
@@ -208,9 +209,8 @@ class _Search(Generic[R]):
         if isinstance(answer, TeacherError):
             return None
         for part in self._parts:
-            outcome = await _tried(self._put, form - {part})
-            if not isinstance(outcome, TeacherError):
-                answer, form = outcome, form - {part}
+            with contextlib.suppress(TeacherError):  # the answer in hand was paid for: whatever goes wrong, it is kept
+                answer, form = await self._put(form - {part}), form - {part}
         return answer, form
 
 

@@ -145,7 +145,9 @@ def _body(model: str, request: Request, without: Set[str]) -> dict[str, Any]:
 
 def _without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The same messages, with what the system says at the beginning of the user's first turn."""
-    if len(messages) < 2 or messages[0][0] != "system":
+    users = [number for number, (role, _) in enumerate(messages) if role == "user"]
+    if not users or messages[0][0] != "system":
         return messages
-    (_, system), (role, first), *rest = messages
-    return ((role, f"{system}\n\n{first}"), *rest)
+    (_, system), *rest = messages
+    rest[users[0] - 1] = ("user", f"{system}\n\n{messages[users[0]][1]}")
+    return tuple(rest)

@@ -72,9 +72,7 @@ class Asker:
         sharing: Sharing | None = None,
         timeout: float = 120.0,
     ) -> None:
-        """`output` stands for the output that is paid for, see `answers.output_digest`; what another run is asking is
-        waited for, with a `sharing` of the store, as long as `timeout`.
-        """
+        """`output` is a digest of what is paid for; what others ask, by `sharing`, is waited for as long as `timeout`."""
         self.ending: Ending | None = None
         self.answered = 0
         self.dropped: defaultdict[str, set[str]] = defaultdict(set)
@@ -209,6 +207,7 @@ class Asker:
                 if usd is None and isinstance(answer, Answer):  # of a store that didn't note it
                     usd = self._budget.cost(role, answer.usage)
                 self.answered += 1
+                self._sending.set()
                 self._observe(Replayed(role, created, usd))
                 return answer
         if self._offline:

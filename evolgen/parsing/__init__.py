@@ -16,8 +16,9 @@ _THINKING = re.compile(
     r"\A\s*(?:<(think(?:ing)?|thought|reasoning)>.*?(?:</\1>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z))\s*", re.DOTALL
 )
 _BEGUN_BEFORE = (
-    re.compile(  # some templates begin inside the thinking: then the tag ends a line, or text stands right after
-        r"\A(?:(?!<think(?:ing)?>).)*?(?:(?<=\n)|(?<![`'\"\s]))[ \t]*</think(?:ing)?>(?:[ \t]*(?:\n|\Z)|(?=\w))\s*",
+    re.compile(  # some templates begin inside the thinking: then the tag ends a line, or text comes after it
+        r"\A(?:(?!<think(?:ing)?>).)*?(?:(?<=\n)|(?<![`'\"\s]))[ \t]*</think(?:ing)?>"
+        r"(?:[ \t]*(?:\n|\Z)|(?=[^\s`'\"),.:;!?]))\s*",
         re.DOTALL,
     )
 )

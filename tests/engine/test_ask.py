@@ -368,6 +368,21 @@ async def test_after_twenty_refusals_nothing_is_sent_until_those_in_flight_are_b
         assert backend.calls <= 23
 
 
+async def test_an_answer_from_the_store_lets_a_held_run_go_on(store: Store) -> None:
+    await asker(Fake(response("known")), store).ask(0, ask_for("known"))
+    backend = Mixed(refused("no, request 7 of ab127"))
+    backend.gate.clear()
+    engine = asker(backend, store, concurrency=3)
+    slow = asyncio.ensure_future(engine.ask(0, ask_for("slow")))
+    rest = [asyncio.ensure_future(engine.ask(number, ask_for(f"q{number}"))) for number in range(1, 60)]
+    await asyncio.sleep(0.1)
+    assert (await engine.ask(99, ask_for("known"))).text == "known"
+    backend.gate.set()
+    outcomes = await asyncio.wait_for(asyncio.gather(slow, *rest, return_exceptions=True), 30)
+    assert all(isinstance(outcome, Refused) for outcome in outcomes)
+    assert engine.ending is None
+
+
 async def test_refusals_of_several_kinds_or_of_content_end_nothing(store: Store) -> None:
     for number, rules in enumerate((("bad_request", "content_filter"), ("context_length", "context_length"))):
         backend = Fake(*(refused("no", rules[each % 2]) for each in range(60)))

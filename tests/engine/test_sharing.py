@@ -57,6 +57,7 @@ def test_two_runs_in_one_process_pay_nothing_twice(teacher: Teacher) -> None:
     assert not Path(".evolgen/store.sqlite-live").exists(), "the last one takes it away"
 
 
+@pytest.mark.slow
 def test_two_processes_pay_nothing_twice(teacher: Teacher) -> None:
     teacher.reply = slowly
     Path("prompts.txt").write_text("".join(f"{prompt['instruction']}\n" for prompt in PROMPTS))
