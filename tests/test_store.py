@@ -43,18 +43,21 @@ def test_two_threads_write_to_a_store(tmp_path: Path) -> None:
     """Of each answer its writer hears what the store holds, whatever another thread writes meanwhile."""
     store = Store(tmp_path / "s")
 
-    def write(thread: int) -> list[str]:
-        heard = []
+    def write(thread: int) -> list[tuple[bytes, str]]:
+        heard: list[tuple[bytes, str]] = []
         for number in range(100):
             keys = [(number * 3 + more).to_bytes(32) for more in range(1 + thread)]
-            heard += [stored.answer for stored in store.put([Entry(key, f'"{thread}"') for key in keys])]
+            stored = store.put([Entry(key, f'"{thread}"') for key in keys])
+            heard += [(key, each.answer) for key, each in zip(keys, stored, strict=True)]
             store.begin_batch(Batch(f"{thread} {number}", None, "e", "m", "{}", (KEY,), 1.0))
-            assert heard[-len(keys) :] == [kept.answer for key in keys if (kept := store.get(key))]
             store.end_batch(f"{thread} {number}")
         return heard
 
     with ThreadPoolExecutor(3) as threads:
-        assert [len(heard) for heard in threads.map(write, range(3))] == [100, 200, 300]
+        heard = [each for of_thread in threads.map(write, range(3)) for each in of_thread]
+    assert len(heard) == 600
+    assert all(stored.answer == answer for key, answer in heard if (stored := store.get(key)) is not None)
+    assert len(set(heard)) == len({key for key, _ in heard}) == 300
     assert store.batches() == []
     store.close()
 

@@ -72,7 +72,7 @@ class Asker:
         sharing: Sharing | None = None,
         timeout: float = 120.0,
     ) -> None:
-        """`output` is a digest of what is paid for; what others ask, by `sharing`, is waited for as long as `timeout`."""
+        """`output` stands for what is paid for; what others ask (`sharing`) is waited for as long as `timeout`."""
         self.ending: Ending | None = None
         self.answered = 0
         self.dropped: defaultdict[str, set[str]] = defaultdict(set)
