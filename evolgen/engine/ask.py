@@ -35,7 +35,6 @@ from evolgen.errors import (
 )
 from evolgen.events import Asked, Failed, Notice, Observer, Replayed, StopRequested, Stored
 from evolgen.pauses import Backoff
-from evolgen.usage import read_usage
 
 R = TypeVar("R")
 K = TypeVar("K")
@@ -139,7 +138,7 @@ class Asker:
 
         async def keep(response: Response, spent: Spent) -> Answer:
             answer = json.dumps(response)
-            (held,) = await self.keep(request.role, [(key, answer)], response.get("usage"), spent)
+            (held,) = await self.keep(request.role, [(key, answer)], spent)
             if held is not answer:  # another process was first
                 return read_answer(key, teacher.name, held)
             return Answer.read(key, teacher.name, response)
@@ -272,11 +271,8 @@ class Asker:
             await self.pause(self._backoff.pause(attempt, outcome.retry_after))
         raise AssertionError("attempts are counted for ever")
 
-    async def keep(self, role: Role, answers: Sequence[tuple[bytes, str]], usage: object, spent: Spent) -> list[str]:
-        """Store what one call brought, (key, answer) pairs; returns what the store holds for each key.
-
-        `usage` is the endpoint's count of tokens, `spent` what is reckoned, both for the whole call.
-        """
+    async def keep(self, role: Role, answers: Sequence[tuple[bytes, str]], spent: Spent) -> list[str]:
+        """Store what one call brought, (key, answer) pairs, and took; returns what the store holds for each key."""
         variant = self.variant(role)
         try:
             stored = await self._kept.put([(key + variant, answer) for key, answer in answers], spent)
@@ -285,9 +281,8 @@ class Asker:
             raise Halt from error
         self.answered += len(answers)
         self._sending.set()
-        counted = read_usage(usage)
-        cost = self._budget.cost(role, counted)
-        self._observe(Stored(role, self._teachers[role].name, counted, cost, len(answers)))
+        cost = None if spent.usage is None else spent.usd
+        self._observe(Stored(role, self._teachers[role].name, spent.usage, cost, len(answers)))
         return stored
 
     def refused_alike(self) -> TeacherError | None:

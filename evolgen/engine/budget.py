@@ -44,9 +44,10 @@ NOTHING = Reservation(0.0, 0.0)
 class Spent(NamedTuple):
     """What a call took: the endpoint's count, or where it gives none that can be, what was reserved.
 
-    `usd` is None where the price is unknown.
+    `usage` is that count, `usd` is None where the price is unknown.
     """
 
+    usage: Usage | None
     tokens: float
     usd: float | None
 
@@ -124,7 +125,7 @@ class Budget:
             self._beyond[role] = max(tokens, more_tokens), max(usd, more_usd)
         if cost is None and self._limits.price(role) is not None:
             cost = reserved.usd
-        spent = Spent(reserved.tokens if usage is None else usage.total, cost)
+        spent = Spent(usage, reserved.tokens if usage is None else usage.total, cost)
         self._tokens += spent.tokens
         self._usd += spent.usd or 0.0
         return spent

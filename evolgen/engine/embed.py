@@ -235,7 +235,7 @@ class _Calls:
             (key, stored_vector(vector, None if number else call))
             for number, (key, vector) in enumerate(zip(keys, answer.vectors, strict=True))
         ]
-        stored = await self._asker.keep("embed", answers, answer.call.get("usage"), spent)
+        stored = await self._asker.keep("embed", answers, spent)
         return [read_vector(text) for text in stored]
 
 

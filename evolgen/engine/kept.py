@@ -50,7 +50,7 @@ class KeptAnswers:
 
     async def put(self, answers: Sequence[tuple[bytes, str]], spent: Spent) -> list[str]:
         """Store what one call brought, once it is durable; returns what the store holds for each key."""
-        paid = Payment(self._output, *spent)
+        paid = Payment(self._output, spent.tokens, spent.usd)
         entries = []
         for key, answer in answers:
             entries.append(Entry(key, answer, paid, self._damaged.pop(key, None)))
