@@ -9,6 +9,7 @@ import typer
 
 from evolgen.cli.errors import errors
 from evolgen.cli.options import Debug
+from evolgen.config import STORE
 
 if TYPE_CHECKING:
     from evolgen.commands.batches import BatchInfo
@@ -22,7 +23,6 @@ BaseUrl = Annotated[str | None, typer.Option("--base-url", help="Their endpoint;
 KeyVariable = Annotated[str, typer.Option("--api-key-env", help="The environment variable that holds the key.")]
 Json = Annotated[bool, typer.Option("--json", help="Print them as JSON, an object a line.")]
 
-STORE = Path(".evolgen/store.sqlite")
 KEY = "OPENAI_API_KEY"
 
 

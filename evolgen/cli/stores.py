@@ -9,6 +9,7 @@ import typer
 
 from evolgen.cli.errors import errors
 from evolgen.cli.options import Debug
+from evolgen.config import STORE
 from evolgen.records import inert
 
 store_app = typer.Typer(help="Paid answers: what a store holds, and forgetting.", no_args_is_help=True,
@@ -16,8 +17,6 @@ store_app = typer.Typer(help="Paid answers: what a store holds, and forgetting."
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The store.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
-
-STORE = Path(".evolgen/store.sqlite")
 
 
 @store_app.command("info")

@@ -15,13 +15,12 @@ from evolgen.answers import Batch
 from evolgen.backends.batch_api import BatchApi
 from evolgen.backends.batch_state import BatchState
 from evolgen.backends.connection import Connection
-from evolgen.config import Endpoint
+from evolgen.commands.stores import opened_store
+from evolgen.config import STORE, Endpoint
 from evolgen.config.address import Address
 from evolgen.config.environment import address_of, api_key
 from evolgen.errors import Denied, TeacherError, UsageError
-from evolgen.store import Store
 
-STORE: Path = Endpoint.model_fields["store"].default
 KEY_VARIABLE: str = Endpoint.model_fields["api_key_env"].default
 TIMEOUT: float = Endpoint.model_fields["timeout"].default
 
@@ -84,9 +83,7 @@ def _address(base_url: str | None) -> Address | None:
 
 
 def _batches(path: Path) -> list[Batch]:
-    if not path.exists():
-        raise UsageError(f"--store {path}: there is no such store")
-    with contextlib.closing(Store(path)) as store:
+    with opened_store(path) as store:
         return store.batches()
 
 

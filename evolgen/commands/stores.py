@@ -11,14 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from evolgen.answers import output_digest
-from evolgen.asking import read_vector
-from evolgen.config import Endpoint
+from evolgen.asking import read_answer, read_vector
+from evolgen.config import STORE
 from evolgen.config.values import duration
-from evolgen.engine.kept import read_answer
 from evolgen.errors import UsageError
 from evolgen.store import Store
-
-STORE: Path = Endpoint.model_fields["store"].default
 
 
 class StoreInfo(BaseModel):
@@ -51,7 +48,7 @@ def store_info(store: str | Path = STORE, *, out: str | Path | None = None) -> S
     kinds = {"answer": 0, "embedding": 0, "damaged": 0}
     times: list[float] = []
     usd = 0.0
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         for key, stored in opened.each():
             kinds[_kind(key, stored.answer)] += 1
             times = [min(times[0], stored.created), max(times[1], stored.created)] if times else [stored.created] * 2
@@ -88,7 +85,7 @@ def prune_store(
         before = None if older_than is None else time.time() - float(duration(older_than))
     except (TypeError, ValueError) as error:
         raise UsageError(f"--older-than {older_than}: {error}") from error
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         unwanted = [
             key
             for key, stored in opened.each()
@@ -107,7 +104,8 @@ def _kind(key: bytes, answer: str) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[Store]:
+def opened_store(path: str | Path) -> Iterator[Store]:
+    """A store that is there; raises UsageError where it isn't, for opening it would make one."""
     if not Path(path).exists():
         raise UsageError(f"--store {path}: there is no such store")
     with contextlib.closing(Store(Path(path))) as store:

@@ -41,6 +41,9 @@ SeedSource: TypeAlias = str | Path | dict[str, Any]
 
 M = TypeVar("M", bound=BaseModel)
 
+STORE = Path(".evolgen/store.sqlite")
+"""Where paid answers are kept unless `--store` says otherwise."""
+
 OUT_HELP = "The dataset to write; its ending says the format: .jsonl, .json, .csv, .jsonl.gz, ... - is stdout."
 INPUTS_HELP = "Rows: JSONL, JSON, CSV or text files, also .gz; - is standard input."
 TOKENIZER_HELP = "unicode: words in any script; rouge: those of the original, ASCII only."
@@ -154,7 +157,7 @@ class Endpoint(Config):
         description="A table of prices (TOML) that goes before the shipped one; docs/teachers.md shows it.",
     )
     offline: bool = Field(default=False, description="Ask nothing: every answer must be in the store.")
-    store: Path = Field(default=Path(".evolgen/store.sqlite"), description="Where paid answers are kept.")
+    store: Path = Field(default=STORE, description="Where paid answers are kept.")
 
     @field_serializer("base_url")
     def _without_secrets(self, urls: tuple[Address, ...]) -> list[str]:
