@@ -134,6 +134,19 @@ Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
 """Raises TeacherError (Refused or Unanswered) where there will be no answer."""
 
 
+def read_answer(key: bytes, model: str, stored: str) -> Answer:
+    """Read an answer as it is stored; raises ValueError where it is damaged."""
+    return Answer.read(key, model, read_stored(stored))
+
+
+def read_stored(stored: str) -> Any:
+    """The JSON that is stored; raises ValueError for anything else."""
+    try:
+        return json.loads(stored)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
 Vector: TypeAlias = bytes
 """An embedding: little-endian float32 numbers, one after the other; `numpy.frombuffer(vector, "<f4")` reads it."""
 
@@ -158,8 +171,8 @@ def read_vector(answer: str) -> Vector:
     b'\\x00\\x00\\x00@'
     """
     try:
-        vector = base64.b64decode(json.loads(answer)["embedding"], validate=True)
-    except (TypeError, LookupError, RecursionError) as error:
+        vector = base64.b64decode(read_stored(answer)["embedding"], validate=True)
+    except (TypeError, LookupError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not vector or len(vector) % 4:
         raise ValueError(f"{len(vector)} bytes are no vector")

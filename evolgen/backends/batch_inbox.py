@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import IO
 
 from evolgen.answers import Batch, Entry
-from evolgen.asking import Answer, Request
+from evolgen.asking import Answer, Request, read_stored
 from evolgen.backends import Response
 from evolgen.backends.batch_lines import read_lines
 from evolgen.errors import Interrupted, TeacherError
@@ -55,11 +55,12 @@ class Inbox:
     def stored(self, key: bytes) -> Response | None:
         """The answer that the store holds; None for one that is damaged, too."""
         stored = self._store.get(key)
+        if stored is None:
+            return None
         try:
-            response: Response | None = stored and json.loads(stored.answer)
-            if response is not None:
-                Answer.read(key, "", response)
-        except (ValueError, TypeError, RecursionError):
+            response: Response = read_stored(stored.answer)
+            Answer.read(key, "", response)
+        except ValueError:
             return None
         return response
 

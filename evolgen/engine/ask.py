@@ -11,12 +11,12 @@ from functools import partial
 from typing import TypeVar
 
 from evolgen.answers import Answers
-from evolgen.asking import Answer, Request, Role
+from evolgen.asking import Answer, Request, Role, read_answer
 from evolgen.backends import Backend, Response, Teacher
 from evolgen.engine.budget import Budget, Reservation, Spending, Spent
 from evolgen.engine.ending import Ending
 from evolgen.engine.fleet import Fleet
-from evolgen.engine.kept import Damaged, KeptAnswers, read_answer
+from evolgen.engine.kept import Damaged, KeptAnswers
 from evolgen.engine.patience import Patience
 from evolgen.engine.refusals import Refusals
 from evolgen.engine.replica import Replica

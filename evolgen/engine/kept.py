@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from evolgen.answers import Answers, Entry, Payment
-from evolgen.asking import Answer
 from evolgen.engine.budget import Spent
 from evolgen.engine.keep import GroupCommit
 
@@ -60,12 +58,3 @@ class KeptAnswers:
     def close(self) -> None:
         """Store what came last."""
         self._keeper.close()
-
-
-def read_answer(key: bytes, model: str, stored: str) -> Answer:
-    """Read an answer as it is stored; raises ValueError where it is damaged."""
-    try:
-        response = json.loads(stored)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    return Answer.read(key, model, response)

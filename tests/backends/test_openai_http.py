@@ -12,13 +12,12 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolgen.asking import Answer, Request, read_vector
+from evolgen.asking import Answer, Request, read_answer, read_vector
 from evolgen.backends import connection
 from evolgen.backends.connection import within
 from evolgen.backends.openai_http import OpenAIBackend, checked
 from evolgen.backends.words import words_of
 from evolgen.config.address import Address
-from evolgen.engine.kept import read_answer
 from evolgen.errors import ConnectionFailed, Denied, Refused, TeacherError, Unanswered
 from evolgen.usage import read_usage
 from tests.teacher import Body, Reply, Teacher, completion
