@@ -14,16 +14,13 @@ from typing import Any
 from evolgen.asking import Request, message_text
 from evolgen.backends import Embeddings, Response
 from evolgen.backends.connection import Connection, not_json
-from evolgen.backends.forms import Forms
+from evolgen.backends.forms import SPELLINGS, Forms
 from evolgen.backends.vectors import read_embeddings
 from evolgen.backends.words import told_of
 from evolgen.config.address import Address
 from evolgen.errors import Unanswered
 from evolgen.parsing.finish import finish_of
 from evolgen.records import Message, printable
-
-ADAPTABLE = ("schema", "presence_penalty", "temperature", "top_p", "stop", "max_tokens", "system")
-"""Parts of a question that an endpoint may refuse, in the order in which they are left out to find which."""
 
 
 class OpenAIBackend:
@@ -84,10 +81,10 @@ class OpenAIBackend:
 
 def parts_of(request: Request) -> list[str]:
     """The parts of a question that it could be put without, or in another way."""
-    given = {name for name in ADAPTABLE if name != "system" and getattr(request, name) not in (None, ())}
-    if len(request.messages) > 1 and request.messages[0][0] == "system":
-        given.add("system")
-    return [name for name in ADAPTABLE if name in given]
+    system = len(request.messages) > 1 and request.messages[0][0] == "system"
+    return [
+        part for part in SPELLINGS if (system if part == "system" else getattr(request, part, None) not in (None, ()))
+    ]
 
 
 def _path(request: Request) -> str:
